@@ -1,0 +1,127 @@
+"""One program, run to its end: no shell, no terminal, nothing left behind.
+
+The one place in vmd where a program that is not QEMU's long life is started.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shlex
+import signal
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple, cast
+
+from vmd.errors import CommandFailed, TimedOut
+
+OUTPUT_LIMIT = 4 * 1024 * 1024
+"""Bytes a program may say on each of stdout and stderr. The most talkative answer vmd wants, QEMU's whole QMP
+schema, has 0.3 MB (QEMU 7.2 and 10.0)."""
+
+
+class Credentials(NamedTuple):
+    """As whom a program runs: numbers, for names are the caller's to look up."""
+
+    uid: int
+    gid: int
+    groups: tuple[int, ...] = ()
+
+
+async def run(  # noqa: PLR0913 - the keywords of a call, each with its own default
+    argv: Sequence[str],
+    *,
+    timeout: float,  # noqa: ASYNC109 - a bare asyncio.timeout could neither kill the group nor quote the command
+    input: bytes = b"",  # noqa: A002 - subprocess's own word
+    keep_open: bool = False,
+    env: Mapping[str, str] | None = None,
+    user: Credentials | None = None,
+) -> str:
+    """Run a program to its end and return what it wrote to stdout, bytes that are not UTF-8 replaced.
+
+    ``timeout`` is in seconds. ``env`` is added to vmd's own environment, in which LC_ALL is C so that
+    messages can be understood. ``keep_open`` leaves stdin open until the program ends, for programs that
+    take its end for a goodbye. The program leads a session of its own, so it has no terminal to ask at,
+    and it and its children are killed together on timeout and on cancellation.
+
+    :raise CommandFailed: it failed (``output`` is stderr, then stdout), is not there (127), may not be
+        run (126), or said more than :data:`OUTPUT_LIMIT`.
+    :raise TimedOut: it did not end in time.
+    """
+    transport, program = await _start(argv, env, user)
+    try:
+        program.feed(transport, input, keep_open=keep_open)
+        async with asyncio.timeout(timeout):
+            await program.ended.wait()
+    except TimeoutError:
+        message = f"{argv[0]} did not end within {timeout:g} s: {shlex.join(argv)}\n{program.words()}"
+        raise TimedOut(message.rstrip()) from None
+    finally:
+        _kill_group(transport, program)
+        transport.close()
+        await program.ended.wait()
+    status = cast(int, transport.get_returncode())
+    if program.too_much:
+        raise CommandFailed(argv, status, program.words(2000), f"it said more than {OUTPUT_LIMIT} bytes")
+    if status != 0:
+        raise CommandFailed(argv, status, program.words())
+    return program.said[1].decode(errors="replace")
+
+
+async def _start(
+    argv: Sequence[str], env: Mapping[str, str] | None, user: Credentials | None
+) -> tuple[asyncio.SubprocessTransport, _Program]:
+    identity: dict[str, Any] = {}
+    if user:
+        identity = {"user": user.uid, "group": user.gid, "extra_groups": user.groups}
+    environment = {**os.environ, "LC_ALL": "C", **(env or {})}
+    loop = asyncio.get_running_loop()
+    try:
+        return await loop.subprocess_exec(
+            _Program, *argv, env=environment, start_new_session=True, **identity
+        )
+    except FileNotFoundError as error:
+        raise CommandFailed(argv, 127, str(error)) from error
+    except OSError as error:
+        raise CommandFailed(argv, 126, f"cannot be run: {error}") from error
+
+
+class _Program(asyncio.SubprocessProtocol):
+    """Gathers what a program says; ``ended`` is set once it has ended and its pipes are closed."""
+
+    def __init__(self) -> None:
+        self.said = {1: bytearray(), 2: bytearray()}
+        self.ended = asyncio.Event()
+        self.too_much = False
+        self._transport: asyncio.SubprocessTransport | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.SubprocessTransport, transport)
+
+    def feed(self, transport: asyncio.SubprocessTransport, data: bytes, *, keep_open: bool) -> None:
+        stdin = cast(asyncio.WriteTransport, transport.get_pipe_transport(0))
+        stdin.write(data)
+        if not keep_open:
+            stdin.close()
+
+    def pipe_data_received(self, fd: int, data: bytes) -> None:
+        room = OUTPUT_LIMIT - len(self.said[fd])
+        self.said[fd] += data[:room]
+        if len(data) > room and not self.too_much and self._transport:
+            self.too_much = True
+            _kill_group(self._transport, self)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.ended.set()
+
+    def words(self, limit: int = 20_000) -> str:
+        """Quote the program for a message, stderr first."""
+        return (self.said[2] + self.said[1])[:limit].decode(errors="replace")
+
+
+def _kill_group(transport: asyncio.SubprocessTransport, program: _Program) -> None:
+    """Kill the program and its children, unless all have ended: the number may be another's by now."""
+    if not program.ended.is_set():
+        try:
+            os.killpg(transport.get_pid(), signal.SIGKILL)
+        except ProcessLookupError:
+            return  # it ended between our look and our kill
