@@ -1,1 +1,1 @@
-"""x"""
+"""WHAT the operator wrote. Pure: no clock, no file system, no subprocess."""

@@ -1,0 +1,122 @@
+"""All guests and installers together, and the rules between them."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Hashable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Annotated
+
+from pydantic import Field
+from pydantic.json_schema import SkipJsonSchema
+
+from .fault import Fault, Key, Position, dotted, nearest
+from .guest import Guest
+from .machine import INSTALLERS
+from .network import Forward
+from .written import Duration, FilePath, Label, Written
+
+_EVERYWHERE = ("0.0.0.0", "::")  # noqa: S104 - compared with, never listened on
+
+
+class Installer(Written):
+    """An ISO that fills a blank disk without a question."""
+
+    name: SkipJsonSchema[Label]
+    """The key it is defined under."""
+    iso: FilePath
+    """The ISO's file."""
+    success: Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[^\n]+$")] = "INSTALL_SUCCESSFUL"
+    """The words on the console by which it says that it is done."""
+    timeout: Duration = 1800.0
+    """How long it may take in all."""
+    silence: Duration = 300.0
+    """How long it may say nothing."""
+
+
+@dataclass(frozen=True)
+class Fleet:
+    """Everything an operator defined, and where each key of it stands."""
+
+    guests: Mapping[str, Guest] = field(default_factory=dict)
+    installers: Mapping[str, Installer] = field(default_factory=dict)
+    where: Mapping[Key, Position] = field(default_factory=dict)
+
+    def position(self, *key: str | int) -> Position:
+        """Where a key stands; where it is silent, what it would stand in."""
+        return nearest(self.where, key)
+
+
+@dataclass(frozen=True)
+class _Claim:
+    """Something only one guest can have, such as a port; ``on`` is the host's address, if it has one."""
+
+    what: str
+    thing: Hashable
+    key: Key
+    hint: str
+    on: str = ""
+
+    def clashes(self, other: _Claim) -> bool:
+        same = self.on == other.on or self.on in _EVERYWHERE or other.on in _EVERYWHERE
+        return self.thing == other.thing and same
+
+
+def between(fleet: Fleet) -> Iterator[tuple[str, Fault]]:
+    """Tell what is wrong between the guests of a fleet: which guest must yield, and the fault."""
+    for guest in fleet.guests.values():
+        if guest.install and guest.install not in (*INSTALLERS, *fleet.installers):
+            yield guest.name, _unknown_installer(fleet, guest)
+    first: dict[Hashable, list[tuple[Guest, _Claim]]] = {}
+    for guest in fleet.guests.values():
+        for claim in _claims(guest):
+            taken = first.setdefault(claim.thing, [])
+            yield from _clash(fleet, guest, claim, taken)
+            taken.append((guest, claim))
+
+
+def _clash(
+    fleet: Fleet, guest: Guest, claim: _Claim, taken: list[tuple[Guest, _Claim]]
+) -> Iterator[tuple[str, Fault]]:
+    for other, earlier in taken:
+        if claim.clashes(earlier):
+            place = fleet.position(*earlier.key)
+            owner = "itself" if other is guest else other.name
+            message = f"{claim.what} is taken by {owner} at {place}"
+            message = message if other is guest else f"{guest.name} can't have it: {message}"
+            yield guest.name, Fault(*fleet.position(*claim.key), dotted(claim.key), message, claim.hint)
+            return
+
+
+def _claims(guest: Guest) -> Iterator[_Claim]:
+    root: Key = ("guests", guest.name)
+    if guest.disk and guest.disk.path:
+        yield _Claim(
+            f"the disk {guest.disk.path}", guest.disk.path, (*root, "disk", "path"), "name another file"
+        )
+    if guest.vnc:
+        what, thing = f"VNC display {guest.vnc.display}", ("tcp", guest.vnc.port)
+        yield _Claim(what, thing, (*root, "vnc"), "choose another display", guest.vnc.address)
+    for index, nic in enumerate(guest.network):
+        if nic.mac:
+            key = (*root, "network", index, "mac")
+            yield _Claim(f"the MAC address {nic.mac}", nic.mac, key, "choose another, or leave the key out")
+    for key, forward in _forwards(guest):
+        what, thing = f"{forward.protocol} port {forward.host}", (forward.protocol, forward.host)
+        yield _Claim(what, thing, (*root, *key), "choose another port of the host", forward.address)
+
+
+def _forwards(guest: Guest) -> Iterator[tuple[Key, Forward]]:
+    for index, forward in enumerate(guest.forward):
+        yield ("forward", index), forward
+    for number, nic in enumerate(guest.network):
+        for index, forward in enumerate(nic.forward):
+            yield ("network", number, "forward", index), forward
+
+
+def _unknown_installer(fleet: Fleet, guest: Guest) -> Fault:
+    known = (*INSTALLERS, *fleet.installers)
+    near = difflib.get_close_matches(guest.install or "", known, 1)
+    hint = f"did you mean {near[0]}?" if near else f"write one of {', '.join(known)}"
+    key: Key = ("guests", guest.name, "install")
+    return Fault(*fleet.position(*key), dotted(key), f"there is no installer {guest.install!r}", hint)
