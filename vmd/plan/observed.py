@@ -1,0 +1,79 @@
+"""What was observed: plain facts about the host and about one guest, at one moment."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, slots=True)
+class QemuFacts:
+    """What one QEMU binary on this host can do, found by asking it.
+
+    ``machines`` maps what a machine type may be called to its versioned name (``q35`` → ``pc-q35-7.2``).
+    """
+
+    binary: str
+    machines: Mapping[str, str]
+    vvfat: bool = True
+    sandbox: bool = True
+    accel: str = "tcg"
+    tcg_scale: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Firmware:
+    """UEFI firmware for a board: the code every guest shares and the blank variables each one copies."""
+
+    code: str
+    variables: str
+
+
+@dataclass(frozen=True, slots=True)
+class HostFacts:
+    """What every guest of this host shares.
+
+    ``fleet_id`` keeps the MACs and UUIDs of two hosts apart; ``isos`` maps the name of an installer that vmd builds
+    itself to the file its ISO has, or will have; ``built`` are those that exist.
+    """
+
+    fleet_id: str
+    qemu: Mapping[str, QemuFacts]
+    isos: Mapping[str, str] = field(default_factory=dict)
+    built: frozenset[str] = frozenset()
+    firmware: Firmware | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class DiskFacts:
+    """A disk image as its own header describes it; sizes in bytes."""
+
+    format: str
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class Observed:
+    """One guest as it is.
+
+    ``keys`` are the public keys it will trust; ``unreadable`` says of each file the definition names that can't be
+    had why not, by path. ``image`` describes the base image, where the definition names one. ``run_state`` is QEMU's
+    own word for what it does (``running``, ``paused``, ``shutdown``, …), None where no QEMU runs.
+    """
+
+    disk: DiskFacts | None = None
+    half_made: bool = False
+    installing: bool = False
+    run_state: str | None = None
+    keys: tuple[str, ...] = ()
+    files: Mapping[str, bytes] = field(default_factory=dict)
+    unreadable: Mapping[str, str] = field(default_factory=dict)
+    image: DiskFacts | None = None
+    variables: bool = False
+    ssh_port: int = 0
+    agent: bool = False
+
+    @property
+    def running(self) -> bool:
+        """A QEMU of this guest exists, whatever it does."""
+        return self.run_state is not None

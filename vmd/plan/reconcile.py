@@ -1,0 +1,193 @@
+"""(guest, observed) → the steps that lead there; no steps is a first-class answer.
+
+What can't be done is refused here, before anything is touched, with the guest and the key.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from ..definition.fleet import Installer
+from ..definition.guest import Guest
+from ..definition.machine import Bus
+from ..errors import Refused, VmdError
+from . import seed
+from .cmdline import Place, boot_line, install_line
+from .step import (
+    AcceptDisk,
+    AskAgent,
+    BuildIso,
+    DiscardHalfMade,
+    Down,
+    Kill,
+    MakeDisk,
+    MakeVariables,
+    PressPower,
+    Quit,
+    RunInstaller,
+    Start,
+    Up,
+    WriteSeed,
+)
+
+AGENT_ANSWERS = 2.0
+"""How long a guest's agent may take to answer before it counts as not there, in seconds."""
+
+PRESS_AGAIN = 5.0
+"""How often the power button is pressed while a guest doesn't react, in seconds."""
+
+QUIT_TAKES = 10.0
+"""How long QEMU may take to write its caches and go, in seconds."""
+
+BUILT_IN = Installer(name="debian-12", iso="/", timeout=900.0, silence=120.0)
+"""What the installers that vmd builds itself keep to; their ISO's path is a fact of the host."""
+
+SCSI_CD = Bus("scsi-cd", "virtio-scsi-pci")
+"""How the installers that vmd builds itself find their CD: their kernel has no AHCI, and this is the faster way."""
+
+IDE_CD = Bus("ide-cd")
+"""How any other installer finds its CD: what every board's firmware and every kernel knows."""
+
+
+def up(guest: Guest, installer: Installer | None, place: Place) -> tuple[Up, ...]:
+    """The steps to a running guest. ``installer`` is the one of the fleet's own that it names, if it names one.
+
+    :raise Refused: the definition asks for what this host or this guest's disk can't give.
+    """
+    if place.observed.running and not place.observed.installing:
+        return ()
+    _check_host(guest, place)
+    return (*_disk(guest, installer, place), *_seed_of_image(guest, place), Start(boot_line(guest, place)))
+
+
+def down(guest: Guest | None, place: Place, timeout: float) -> tuple[Down, ...]:
+    """The ladder: each rung is tried only when the one before didn't end the guest. ``timeout`` is in seconds."""
+    observed = place.observed
+    discard = (DiscardHalfMade(place.layout.disk_tmp),) if observed.half_made or observed.installing else ()
+    if not observed.running:
+        return discard
+    if observed.installing:
+        return (Quit(QUIT_TAKES), Kill(), *discard)
+    polite: list[Down] = []
+    if observed.run_state == "running" and (guest is None or guest.board.serial_bus):
+        polite.append(AskAgent(AGENT_ANSWERS, timeout))
+    if observed.run_state == "running" and (guest is None or guest.board.power_button):
+        polite.append(PressPower(timeout, PRESS_AGAIN))
+    return (*polite, Quit(QUIT_TAKES), Kill())
+
+
+def _check_host(guest: Guest, place: Place) -> None:
+    qemu = place.qemu(guest)
+    if guest.accel == "kvm" and qemu.accel != "kvm":
+        raise Refused(f"{guest.name}: accel: kvm can't be had on this host", "vmctl doctor says why")
+    if qemu.machines and guest.machine not in qemu.machines:
+        raise Refused(f"{guest.name}: machine: {qemu.binary} has no {guest.machine}", "vmctl doctor lists boards")
+    if guest.firmware == "uefi" and place.host.firmware is None:
+        raise Refused(f"{guest.name}: firmware: no UEFI firmware is installed", "apt install ovmf")
+
+
+def _disk(guest: Guest, installer: Installer | None, place: Place) -> Iterator[Up]:
+    """Where the disk comes from, if it isn't there."""
+    if guest.firmware == "uefi" and place.host.firmware and not place.observed.variables:
+        yield MakeVariables(place.host.firmware.variables, place.layout.firmware_vars)
+    if place.observed.disk is not None:
+        _check_disk(guest, place)
+    elif guest.install is not None:
+        yield from _install(guest, installer, place)
+    elif guest.image is not None:
+        yield _clone(guest, place)
+    elif guest.disk is not None:
+        yield MakeDisk(place.layout.disk, _size(guest), guest.disk.format)
+
+
+def _check_disk(guest: Guest, place: Place) -> None:
+    found = place.observed.disk
+    if found and guest.disk and guest.disk.size and found.size > guest.disk.size:
+        raise Refused(
+            f"{guest.name}: disk: {place.layout.disk} has {found.size} bytes and the definition asks for "
+            f"{guest.disk.size}: a disk never shrinks",
+            "write its present size, or a larger one",
+        )
+
+
+def _install(guest: Guest, installer: Installer | None, place: Place) -> Iterator[Up]:
+    name = guest.install or ""
+    own = installer is not None
+    rules = installer or BUILT_IN
+    iso = rules.iso if own else place.host.isos[name]
+    scale = place.qemu(guest).tcg_scale if place.qemu(guest).accel == "tcg" else 1.0
+    run = RunInstaller(
+        name,
+        install_line(guest, place, iso, IDE_CD if own else SCSI_CD),
+        rules.success,
+        rules.timeout * scale,
+        rules.silence * scale,
+    )
+    if not place.observed.installing:
+        yield from _blank(guest, place, iso, own=own)
+    yield run
+    yield AcceptDisk(place.layout.disk_tmp, place.layout.disk)
+
+
+def _blank(guest: Guest, place: Place, iso: str, *, own: bool) -> Iterator[Up]:
+    """All that an installer needs before it runs."""
+    if own and iso in place.observed.unreadable:
+        raise VmdError(f"{guest.name}: install: {place.observed.unreadable[iso]}", "see installers: in the fleet")
+    if not own and iso not in place.host.built:
+        yield BuildIso(guest.install or "", iso)
+    if place.observed.half_made:
+        yield DiscardHalfMade(place.layout.disk_tmp)
+    _check_keys(guest, place)
+    yield _write_seed(seed.installer_seed(guest, place.observed, place.host), guest, place)
+    yield MakeDisk(place.layout.disk_tmp, _size(guest), guest.disk.format if guest.disk else "qcow2")
+
+
+def _clone(guest: Guest, place: Place) -> MakeDisk:
+    image = guest.image
+    assert image is not None  # noqa: S101 - the caller looked
+    found = place.observed.image
+    if found is None:
+        why = place.observed.unreadable.get(image.path, f"{image.path} is not there")
+        raise VmdError(f"{guest.name}: image: {why}", "name the file of an image")
+    size = guest.disk.size if guest.disk and guest.disk.size else found.size
+    if size < found.size:
+        raise Refused(
+            f"{guest.name}: disk: {size} bytes are less than the {found.size} of {image.path}",
+            "write a larger size, or none",
+        )
+    return MakeDisk(place.layout.disk, size, "qcow2", image.path, found.format)
+
+
+def _seed_of_image(guest: Guest, place: Place) -> Iterator[Up]:
+    """cloud-init looks at its data at every boot, so it is written at every start."""
+    if guest.image is None:
+        return
+    if guest.user_data and guest.user_data in place.observed.unreadable:
+        raise VmdError(f"{guest.name}: user_data: {place.observed.unreadable[guest.user_data]}")
+    _check_keys(guest, place)
+    yield _write_seed(seed.cloud_seed(guest, place.observed, place.host), guest, place)
+
+
+def _write_seed(files: seed.Files, guest: Guest, place: Place) -> WriteSeed:
+    image = None if place.qemu(guest).vvfat else place.layout.seed_image
+    return WriteSeed(place.layout.seed, files, image)
+
+
+def _check_keys(guest: Guest, place: Place) -> None:
+    for key in guest.ssh_keys or ():
+        if key.path and key.path in place.observed.unreadable:
+            raise VmdError(
+                f"{guest.name}: ssh_keys: {place.observed.unreadable[key.path]}",
+                "name a .pub file, or write the key itself",
+            )
+    if not place.observed.keys:
+        raise VmdError(
+            f"{guest.name}: ssh_keys: there is no public key that could log in",
+            "write ssh_keys, or make a key with ssh-keygen -t ed25519",
+        )
+
+
+def _size(guest: Guest) -> int:
+    if guest.disk is None or guest.disk.size is None:
+        raise VmdError(f"{guest.name}: disk: a new disk needs a size", "write disk: 40G")
+    return guest.disk.size
