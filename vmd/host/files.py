@@ -1,9 +1,9 @@
 """Files that survive a crash, and are not led astray by a link.
 
 vmd may run as root while a guest's directory belongs to the user its QEMU runs as. Whoever can write a
-directory can put a symbolic link, a FIFO or a hard link where vmd expects its own file. So a file is opened without
-following a link in its last component and must be a regular file with one name; what is made is made beside its
-final name, through the directory's descriptor, and renamed.
+directory can put a symbolic link, a FIFO or a hard link where vmd expects its own file. So a file is opened
+without following a link in its last component and must be a regular file with one name; what is made is made
+beside its final name, through the directory's descriptor, and renamed.
 """
 
 from __future__ import annotations
@@ -56,9 +56,7 @@ def open_regular(path: Path, flags: int, mode: int = 0o600) -> int:
 
 
 def _not_ours(path: Path) -> VmdError:
-    return VmdError(
-        f"{path} is a link or no regular file", "someone else put it there: look at it and remove it"
-    )
+    return VmdError(f"{path} is a link or no regular file", "someone else put it there: look at it and remove it")
 
 
 def write_atomic(path: Path, data: bytes | str, mode: int = 0o600, owner: Owner | None = None) -> None:
@@ -87,9 +85,7 @@ def _write_new(name: str, directory: int, content: bytes, mode: int, owner: Owne
         file.flush()
         if owner:
             os.fchown(file.fileno(), *owner)
-        os.fchmod(
-            file.fileno(), mode
-        )  # after the chown, which takes set-id bits away; and whatever the umask
+        os.fchmod(file.fileno(), mode)  # after the chown, which takes set-id bits away; and whatever the umask
         os.fsync(file.fileno())
 
 
@@ -102,9 +98,7 @@ def _directory(path: str | Path, dir_fd: int | None = None) -> Iterator[int]:
         os.close(fd)
 
 
-def write_record(
-    path: Path, record: Mapping[str, Any], mode: int = 0o600, owner: Owner | None = None
-) -> None:
+def write_record(path: Path, record: Mapping[str, Any], mode: int = 0o600, owner: Owner | None = None) -> None:
     """Keep ``record`` as JSON in ``path``, atomically.
 
     Raises VmdError when it would be larger than ``RECORD_LIMIT``, OSError as :func:`write_atomic`.
@@ -155,9 +149,7 @@ def append_line(path: Path, line: str, mode: int = 0o600) -> None:
         os.close(fd)
 
 
-def make_directory(
-    path: Path, mode: int = 0o700, owner: Owner | None = None, below: Path | None = None
-) -> None:
+def make_directory(path: Path, mode: int = 0o700, owner: Owner | None = None, below: Path | None = None) -> None:
     """Make ``path`` a directory with this mode and owner, or put mode and owner of the one there right.
 
     Down to ``below`` (its parent, when None) the way is trusted and made as ``mkdir -p`` does. From there on
@@ -171,9 +163,7 @@ def make_directory(
         _make_components(path, os.dup(directory), names, mode, owner)
 
 
-def _make_components(
-    path: Path, directory: int, names: tuple[str, ...], mode: int, owner: Owner | None
-) -> None:
+def _make_components(path: Path, directory: int, names: tuple[str, ...], mode: int, owner: Owner | None) -> None:
     """Walk down by descriptor, so that no component can be exchanged for a link between look and use."""
     try:
         for place, name in enumerate(names, 1):
@@ -224,8 +214,8 @@ def remove_tree(path: Path) -> None:
 class Lock:
     """Whoever holds this file is the only one; the kernel lets go when its process ends, however it ends.
 
-    The file holds the holder's pid and stays behind: to remove it would let two processes lock two files of one
-    name.
+    The file holds the holder's pid and stays behind: to remove it would let two processes lock two files of
+    one name.
     """
 
     def __init__(self, path: Path, what: str = "it") -> None:
