@@ -11,7 +11,8 @@ import pytest
 
 from vmd.errors import CommandFailed, TimedOut
 from vmd.host import run as run_module
-from vmd.host.run import Credentials, run
+from vmd.host.credentials import Credentials
+from vmd.host.run import run
 
 PYTHON = sys.executable
 
@@ -43,9 +44,13 @@ async def test_failure_quotes_the_command_and_what_it_said() -> None:
     with pytest.raises(CommandFailed) as failed:
         await run(argv, timeout=10)
     assert (failed.value.status, failed.value.output) == (3, "err\nout\n")
-    assert str(failed.value).startswith(
-        "sh failed with exit status 3: sh -c 'echo out; echo err >&2; exit 3'"
-    )
+    assert str(failed.value).startswith("sh failed with exit status 3: sh -c 'echo out; echo err >&2; exit 3'")
+
+
+async def test_a_status_that_is_no_failure() -> None:
+    assert await run(("sh", "-c", "echo out; exit 3"), timeout=10, accept=(0, 3)) == "out\n"
+    with pytest.raises(CommandFailed):
+        await run(("true",), timeout=10, accept=(3,))
 
 
 async def test_a_signal_is_told_from_an_exit_status() -> None:
@@ -116,9 +121,7 @@ async def test_environment_is_ours_with_additions() -> None:
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
 async def test_runs_as_another_user() -> None:
     user = Credentials(65534, 65533, (65532,))
-    assert (
-        await run(("sh", "-c", "id -u; id -g; id -G"), timeout=10, user=user) == "65534\n65533\n65533 65532\n"
-    )
+    assert await run(("sh", "-c", "id -u; id -g; id -G"), timeout=10, user=user) == "65534\n65533\n65533 65532\n"
 
 
 async def test_has_no_terminal_to_ask_at() -> None:

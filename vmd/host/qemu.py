@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from vmd.errors import CommandFailed, QemuFailed, VmdError
-from vmd.host.run import Credentials, run
+from vmd.host.credentials import Credentials
+from vmd.host.run import run
 
 PROBE = ("-machine", "none", "-nodefaults", "-display", "none", "-qmp", "stdio", "-S")
 QUESTIONS: tuple[tuple[str, str, dict[str, Any]], ...] = (

@@ -9,22 +9,15 @@ import asyncio
 import os
 import shlex
 import signal
-from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple, cast
+from collections.abc import Container, Mapping, Sequence
+from typing import Any, cast
 
 from vmd.errors import CommandFailed, TimedOut
+from vmd.host.credentials import Credentials
 
 OUTPUT_LIMIT = 4 * 1024 * 1024
 """Bytes a program may say on each of stdout and stderr. The most talkative answer vmd wants, QEMU's whole QMP
 schema, has 0.3 MB (QEMU 7.2 and 10.0)."""
-
-
-class Credentials(NamedTuple):
-    """As whom a program runs: numbers, for names are the caller's to look up."""
-
-    uid: int
-    gid: int
-    groups: tuple[int, ...] = ()
 
 
 async def run(  # noqa: PLR0913 - the keywords of a call, each with its own default
@@ -33,15 +26,17 @@ async def run(  # noqa: PLR0913 - the keywords of a call, each with its own defa
     timeout: float,  # noqa: ASYNC109 - a bare asyncio.timeout could neither kill the group nor quote the command
     input: bytes = b"",  # noqa: A002 - subprocess's own word
     keep_open: bool = False,
+    accept: Container[int] = (0,),
     env: Mapping[str, str] | None = None,
     user: Credentials | None = None,
 ) -> str:
     """Run a program to its end and return what it wrote to stdout, bytes that are not UTF-8 replaced.
 
-    ``timeout`` is in seconds. ``env`` is added to vmd's own environment, in which LC_ALL is C so that
-    messages can be understood. ``keep_open`` leaves stdin open until the program ends, for programs that
-    take its end for a goodbye. The program leads a session of its own, so it has no terminal to ask at,
-    and it and its children are killed together on timeout and on cancellation.
+    ``timeout`` is in seconds. ``keep_open`` leaves stdin open until the program ends, for programs that take
+    its end for a goodbye. ``accept`` has the exit statuses that are no failure. ``env`` is added to vmd's own
+    environment, in which LC_ALL is C so that messages can be understood. The program leads a session of its
+    own, so it has no terminal to ask at, and it and its children are killed together on timeout and on
+    cancellation.
 
     :raise CommandFailed: it failed (``output`` is stderr, then stdout), is not there (127), may not be
         run (126), or said more than :data:`OUTPUT_LIMIT`.
@@ -62,7 +57,7 @@ async def run(  # noqa: PLR0913 - the keywords of a call, each with its own defa
     status = cast(int, transport.get_returncode())
     if program.too_much:
         raise CommandFailed(argv, status, program.words(2000), f"it said more than {OUTPUT_LIMIT} bytes")
-    if status != 0:
+    if status not in accept:
         raise CommandFailed(argv, status, program.words())
     return program.said[1].decode(errors="replace")
 
@@ -76,9 +71,7 @@ async def _start(
     environment = {**os.environ, "LC_ALL": "C", **(env or {})}
     loop = asyncio.get_running_loop()
     try:
-        return await loop.subprocess_exec(
-            _Program, *argv, env=environment, start_new_session=True, **identity
-        )
+        return await loop.subprocess_exec(_Program, *argv, env=environment, start_new_session=True, **identity)
     except FileNotFoundError as error:
         raise CommandFailed(argv, 127, str(error)) from error
     except OSError as error:
