@@ -1,7 +1,7 @@
 """The house rules as tests: ``pytest`` is the whole check.
 
-Linters, types and the import contract run as the programs that a person would run; what no program checks (how
-long a function is, what a module may be called, what starts with vmctl) is measured here.
+Linters, types and the import contract run as the programs that a person would run; what no program checks
+(how long a function is, what a module may be called, what starts with vmctl) is measured here.
 """
 
 from __future__ import annotations
