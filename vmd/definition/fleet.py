@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Hashable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Annotated
@@ -10,6 +9,7 @@ from typing import Annotated
 from pydantic import Field
 from pydantic.json_schema import SkipJsonSchema
 
+from .explain import unknown
 from .fault import Fault, Key, Position, dotted, nearest
 from .guest import Guest
 from .machine import INSTALLERS
@@ -24,7 +24,7 @@ class Installer(Written):
 
     name: SkipJsonSchema[Label]
     """The key it is defined under."""
-    iso: FilePath
+    iso: Annotated[FilePath, Field(examples=["installer.iso"])]
     """The ISO's file."""
     success: Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[^\n]+$")] = "INSTALL_SUCCESSFUL"
     """The words on the console by which it says that it is done."""
@@ -67,6 +67,7 @@ def between(fleet: Fleet) -> Iterator[tuple[str, Fault]]:
     for guest in fleet.guests.values():
         if guest.install and guest.install not in (*INSTALLERS, *fleet.installers):
             yield guest.name, _unknown_installer(fleet, guest)
+    yield from _written_images(fleet)
     first: dict[Hashable, list[tuple[Guest, _Claim]]] = {}
     for guest in fleet.guests.values():
         for claim in _claims(guest):
@@ -81,7 +82,7 @@ def _clash(
     for other, earlier in taken:
         if claim.clashes(earlier):
             place = fleet.position(*earlier.key)
-            owner = "itself" if other is guest else other.name
+            owner = "this guest itself" if other is guest else other.name
             message = f"{claim.what} is taken by {owner} at {place}"
             message = message if other is guest else f"{guest.name} can't have it: {message}"
             yield guest.name, Fault(*fleet.position(*claim.key), dotted(claim.key), message, claim.hint)
@@ -91,9 +92,7 @@ def _clash(
 def _claims(guest: Guest) -> Iterator[_Claim]:
     root: Key = ("guests", guest.name)
     if guest.disk and guest.disk.path:
-        yield _Claim(
-            f"the disk {guest.disk.path}", guest.disk.path, (*root, "disk", "path"), "name another file"
-        )
+        yield _Claim(f"the disk {guest.disk.path}", guest.disk.path, (*root, "disk", "path"), "name another file")
     if guest.vnc:
         what, thing = f"VNC display {guest.vnc.display}", ("tcp", guest.vnc.port)
         yield _Claim(what, thing, (*root, "vnc"), "choose another display", guest.vnc.address)
@@ -114,9 +113,20 @@ def _forwards(guest: Guest) -> Iterator[tuple[Key, Forward]]:
             yield ("network", number, "forward", index), forward
 
 
+def _written_images(fleet: Fleet) -> Iterator[tuple[str, Fault]]:
+    """Find disks that are another guest's image, which is never written."""
+    images = {guest.image.path: guest.name for guest in fleet.guests.values() if guest.image}
+    for guest in fleet.guests.values():
+        path = guest.disk.path if guest.disk else None
+        if path in images:
+            other, key = images[path], ("guests", guest.name, "disk", "path")
+            place = fleet.position("guests", other, "image")
+            message = f"{guest.name} would write to {path}, the image of {other} at {place}"
+            yield guest.name, Fault(*fleet.position(*key), dotted(key), message, "name another file")
+
+
 def _unknown_installer(fleet: Fleet, guest: Guest) -> Fault:
     known = (*INSTALLERS, *fleet.installers)
-    near = difflib.get_close_matches(guest.install or "", known, 1)
-    hint = f"did you mean {near[0]}?" if near else f"write one of {', '.join(known)}"
+    hint = unknown(guest.install or "", known)
     key: Key = ("guests", guest.name, "install")
     return Fault(*fleet.position(*key), dotted(key), f"there is no installer {guest.install!r}", hint)

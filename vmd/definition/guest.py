@@ -43,7 +43,7 @@ class Disk(Written):
 class Image(Written):
     """A disk image that the guest's disk is a linked clone of: a path, or a mapping. It is never written."""
 
-    path: FilePath
+    path: Annotated[FilePath, Field(examples=["base.qcow2"])]
     """The image's file."""
     format: Format = "qcow2"
     """The image's format."""
@@ -57,7 +57,7 @@ class Image(Written):
 class Boot(Written):
     """A kernel that QEMU loads by itself, without firmware or boot loader."""
 
-    kernel: FilePath
+    kernel: Annotated[FilePath, Field(examples=["vmlinux"])]
     """The kernel's file."""
     initrd: FilePath | None = None
     """The initial RAM disk's file."""
@@ -78,30 +78,30 @@ class Guest(Written):
     """The board: q35 (a PC), malta (MIPS) or virt (ARM). Where none is named, that of arch, or q35."""
     arch: Literal["x86_64", "mipsel", "mips", "mips64el", "mips64", "aarch64", "arm"]
     """The processor's architecture; the board's usual one where none is named."""
-    memory: Size
+    memory: Annotated[Size, Field(examples=["1G"])]
     """How much memory it has: 512M, 1G."""
-    cpus: Annotated[Count, Field(ge=1)] = 1
+    cpus: Annotated[Count, Field(ge=1, examples=[2])] = 1
     """How many processors it has."""
-    cpu: Annotated[str | None, Field(pattern=CPU_PATTERN)] = None
+    cpu: Annotated[str | None, Field(pattern=CPU_PATTERN, examples=["qemu64"])] = None
     """The processor's model, as QEMU's -cpu takes it; the board's usual one where none is named."""
     disk: Disk | None = None
     """Its disk: a size such as 40G, or a mapping of size, bus, format, path."""
     install: Label | None = None
-    """The installer that fills the disk: debian-12, debian-13 or one of ``installers``; where a disk is named and
+    """The installer that fills the disk: debian-12, debian-13 or one of installers; where a disk is named and
     nothing else says how it is filled, debian-12."""
     image: Image | None = None
     """The image, such as a cloud image, that its disk is a linked clone of; it is never written."""
     boot: Boot | None = None
     """A kernel to start directly."""
-    network: tuple[Nic, ...] = (Nic(),)
+    network: Annotated[tuple[Nic, ...], Field(examples=["user"])] = (Nic(),)
     """Its NICs: a network's name, or a list of names and mappings. Where silent, one on QEMU's own NAT."""
-    forward: tuple[Forward, ...] = ()
+    forward: Annotated[tuple[Forward, ...], Field(examples=[["8080:80"]])] = ()
     """Ports of the host that lead to the guest: 8080:80, 127.0.0.1:8080:80, 5353:53/udp."""
     hostname: Label
     """Its hostname; its name where none is given."""
-    user: Annotated[str, Field(pattern=USER_PATTERN)] = "admin"
+    user: Annotated[str, Field(pattern=USER_PATTERN, examples=["admin"])] = "admin"
     """The user that may do everything with sudo and logs in with ``ssh_keys``."""
-    ssh_keys: tuple[SshKey, ...] | None = None
+    ssh_keys: Annotated[tuple[SshKey, ...] | None, Field(examples=[["id_ed25519.pub"]])] = None
     """Public keys that may log in, or files of them; your own where none are named."""
     packages: tuple[Annotated[str, Field(pattern=PACKAGE_PATTERN)], ...] = ()
     """Packages that cloud-init installs at the first start of an image."""

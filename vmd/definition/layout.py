@@ -84,6 +84,11 @@ class GuestLayout:
         return f"{self.dir}/want"
 
     @property
+    def authorized_keys(self) -> str:
+        """The public keys that came with its first ``up``, where the definition names none."""
+        return f"{self.dir}/authorized_keys"
+
+    @property
     def known_hosts(self) -> str:
         """The guest's own host keys."""
         return f"{self.dir}/known_hosts"

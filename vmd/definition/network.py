@@ -23,7 +23,7 @@ LOOPBACK = "127.0.0.1"
 _FORWARD = re.compile(r"(?:(.+):)?([0-9]{1,5}):([0-9]{1,5})(?:/(tcp|udp))?")
 _VNC = re.compile(r"(.*):([0-9]{1,5})")
 
-Port = Annotated[Count, Field(ge=1, le=65535)]
+Port = Annotated[Count, Field(ge=1, le=65535, examples=[8080])]
 
 
 class Forward(Written):
@@ -60,7 +60,7 @@ class Vnc(Written):
 
     address: Address = LOOPBACK
     """The host's address to listen on; one that others can reach shows the screen to all of them."""
-    display: Annotated[Count, Field(ge=0, le=59635)]
+    display: Annotated[Count, Field(ge=0, le=59635, examples=[1])]
     """The display; its TCP port is 5900 more."""
 
     @property
@@ -89,7 +89,7 @@ class Nic(Written):
     """Its MAC address; where none is named, one that follows from the guest's name."""
     model: str | None = None
     """The NIC's model by QEMU's name; the board's usual one where none is named."""
-    address: Annotated[str | None, Field(pattern=r"^[0-9A-Fa-f.:]+/[0-9]{1,3}$")] = None
+    address: Annotated[str | None, Field(pattern=r"^[0-9A-Fa-f.:]+/[0-9]{1,3}$", examples=["192.168.9.2/24"])] = None
     """A static address with its prefix length, such as 192.168.9.2/24; DHCP where none is named."""
     gateway: Address | None = None
     """The router, where the address is static."""

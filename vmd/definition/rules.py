@@ -64,9 +64,7 @@ def _ways_to_a_disk(guest: Guest) -> Iterator[Wrong]:
     if len(ways) > 1:
         yield Wrong((ways[1],), f"{' and '.join(ways)} can't stand together", f"keep one of {_list(ways)}")
     elif not ways and guest.board.firmwares and not (guest.disk and guest.disk.path and not guest.disk.size):
-        hint = (
-            "write install, image or boot" if guest.disk else "give it a disk, an image, or boot: {kernel: …}"
-        )
+        hint = "write install, image or boot" if guest.disk else "give it a disk, an image, or boot: {kernel: …}"
         yield Wrong((), "there is nothing that it could boot", hint)
     if guest.install and not (guest.disk and guest.disk.size):
         yield Wrong(("install",), "there is no disk to install to", "give it disk: 40G, too")
@@ -89,13 +87,9 @@ def _disk(guest: Guest) -> Iterator[Wrong]:
     if disk.format == "raw" and guest.image:
         yield Wrong(("disk", "format"), "a linked clone can't be raw", "write qcow2, or leave the key out")
     elif disk.format == "raw" and not disk.path:
-        yield Wrong(
-            ("disk", "format"), "a raw disk needs a place of its own", "give it a path, or write qcow2"
-        )
+        yield Wrong(("disk", "format"), "a raw disk needs a place of its own", "give it a path, or write qcow2")
     if guest.image and disk.path == guest.image.path:
-        yield Wrong(
-            ("disk", "path"), "the disk is its own image", "name another file; the image is never written"
-        )
+        yield Wrong(("disk", "path"), "the disk is its own image", "name another file; the image is never written")
 
 
 def _start(guest: Guest) -> Iterator[Wrong]:
@@ -111,9 +105,7 @@ def _start(guest: Guest) -> Iterator[Wrong]:
 def _seed(guest: Guest) -> Iterator[Wrong]:
     """Look at what only the seed drive or cloud-init can bring about."""
     if guest.boot:
-        yield from _without_effect(
-            guest, ("ssh_keys", "user", "hostname"), "a guest with boot", "leave the key out"
-        )
+        yield from _without_effect(guest, ("ssh_keys", "user", "hostname"), "a guest with boot", "leave the key out")
     if not guest.image:
         hint = "leave the key out, or start from an image"
         yield from _without_effect(guest, ("packages", "user_data"), "a guest without image", hint)
@@ -138,9 +130,7 @@ def _without_effect(guest: Guest, keys: Iterable[str], where: str, hint: str) ->
 
 def _forwards(guest: Guest) -> Iterator[Wrong]:
     if guest.forward and all(nic.network != USER for nic in guest.network):
-        yield Wrong(
-            ("forward",), "it has no NIC on the network user", "add user to network, or leave the key out"
-        )
+        yield Wrong(("forward",), "it has no NIC on the network user", "add user to network, or leave the key out")
 
 
 def _list(words: Iterable[str]) -> str:

@@ -1,7 +1,7 @@
 """What every written thing has in common: the model it is checked by, and the words it is made of.
 
-A model takes the same thing in two ways. As it was written (the validation's context is a `Text`): sizes are words,
-paths may be relative. As it was recorded (no context): sizes are bytes, durations seconds, paths absolute.
+A model takes the same thing in two ways. As it was written (the validation's context is a `Text`): sizes are
+words, paths may be relative. As it was recorded (no context): sizes are bytes, durations seconds, paths absolute.
 """
 
 from __future__ import annotations
@@ -137,9 +137,7 @@ Mac = Annotated[
 ]
 """A MAC address, in lower case."""
 
-Address = Annotated[
-    str, AfterValidator(address), WithJsonSchema({"type": "string", "pattern": "^[0-9A-Fa-f.:]+$"})
-]
+Address = Annotated[str, AfterValidator(address), WithJsonSchema({"type": "string", "pattern": "^[0-9A-Fa-f.:]+$"})]
 """An IPv4 or IPv6 address."""
 
 Line = Annotated[str, AfterValidator(_line), WithJsonSchema({"type": "string", "pattern": "^[^\\n]*$"})]
