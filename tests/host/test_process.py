@@ -4,7 +4,6 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,23 +13,9 @@ from vmd.errors import CommandFailed, VmdError
 from vmd.host.credentials import Credentials, credentials_of
 from vmd.host.process import Exit, Identity, Process, adopt, find, spawn
 
+from .conftest import Spawn
+
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root may change the user")
-
-Spawn = Callable[..., Awaitable[Process]]
-
-
-@pytest.fixture
-async def start(tmp_path: Path) -> AsyncIterator[Spawn]:
-    started: list[Process] = []
-
-    async def start(*argv: str, **options: Any) -> Process:
-        process = await spawn(argv, log=tmp_path / "log", die_with_parent=True, **options)
-        started.append(process)
-        return process
-
-    yield start
-    for process in started:
-        await process.terminate(0)
 
 
 @pytest.fixture
@@ -164,7 +149,7 @@ async def test_a_zombie_is_gone(tmp_path: Path) -> None:
     process.close()
     await asyncio.to_thread(os.waitid, os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
     assert adopt(process.identity) is None
-    os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOHANG)
+    await asyncio.to_thread(os.waitid, os.P_PID, process.pid, os.WEXITED)
 
 
 STARTER = """
