@@ -9,6 +9,7 @@ namespace or a mount that was not there before. The exit status is 0 only if eve
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import ctypes
 import os
@@ -20,22 +21,25 @@ import time
 from pathlib import Path
 
 PR_SET_CHILD_SUBREAPER = 36  # linux/prctl.h
-LEAVING_SECONDS = 10.0  # for processes that were told to end and have not quite
 PROC = Path("/proc")
 
 
-def main(commands: list[str]) -> int:
+def main(words: list[str]) -> int:
     """Run each command, even after one that failed; return the exit status of the whole."""
+    parser = argparse.ArgumentParser(description="Run commands and see to it that they leave nothing behind.")
+    parser.add_argument("commands", nargs="+", metavar="COMMAND", help="its words as a shell would split them")
+    parser.add_argument("--grace", type=float, default=10.0, help="seconds for a command's processes to end after it")
+    given = parser.parse_args(words)
     if ctypes.CDLL(None, use_errno=True).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0):
         sys.exit("watch: this kernel has no subreaper")
-    failures = [failure for command in commands for failure in watched(command)]
+    failures = [failure for command in given.commands for failure in watched(command, given.grace)]
     for failure in failures:
         say(f"FAILED {failure}")
-    say(f"{len(commands)} commands, {len(failures)} failures")
+    say(f"{len(given.commands)} commands, {len(failures)} failures")
     return 1 if failures else 0
 
 
-def watched(command: str) -> list[str]:
+def watched(command: str, grace: float) -> list[str]:
     """Run one command; return what is wrong with how it ended and what it left."""
     before = kept_by_the_kernel()
     say(f"$ {command}")
@@ -43,13 +47,13 @@ def watched(command: str) -> list[str]:
     status = subprocess.run(shlex.split(command), check=False).returncode
     say(f"{command}: exit status {status} after {time.monotonic() - began:.0f} s")
     failures = [f"{command}: exit status {status}"] if status else []
-    failures += [f"{command}: left process {process}" for process in left_processes()]
+    failures += [f"{command}: left process {process}" for process in left_processes(grace)]
     return failures + [f"{command}: left {thing}" for thing in sorted(kept_by_the_kernel() - before)]
 
 
-def left_processes() -> list[str]:
+def left_processes(grace: float) -> list[str]:
     """Wait a little for our remaining descendants to end; end the others and return what they were."""
-    deadline = time.monotonic() + LEAVING_SECONDS
+    deadline = time.monotonic() + grace
     while (left := descendants(os.getpid())) and time.monotonic() < deadline:
         reap()
         time.sleep(0.1)
@@ -58,8 +62,8 @@ def left_processes() -> list[str]:
         for pid in left:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
-        reap()
         left = descendants(os.getpid())
+    reap()
     return named
 
 
