@@ -85,6 +85,7 @@ def _written(schema: _Schema) -> None:
     for field in schema.get("properties", {}).values():
         field.pop("default", None)
         field.pop("title", None)
+        field["description"] = " ".join(field.get("description", "").replace("``", "").split())
         _no_null(field)
     schema["properties"].pop("name", None)
     if "required" in schema:
