@@ -13,6 +13,12 @@ from typing import NamedTuple
 
 API = "/v1"
 
+CONSOLE = "vmd-console"
+"""The protocol that a request for a guest's console upgrades its connection to."""
+
+GROUP = "vmd"
+"""Who is in it may talk to the system's daemon."""
+
 STATES = ("absent", "installing", "stopped", "starting", "running", "stopping", "failed", "orphan")
 """What a guest can be."""
 

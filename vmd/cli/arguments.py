@@ -1,0 +1,168 @@
+"""Every verb and option of vmctl in one table: the parser is made from it, and so can a man page be."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from ..protocol import RUNGS
+
+
+class Option(NamedTuple):
+    """One word or flag of a verb: its spellings, its help, and what argparse is told about it."""
+
+    spellings: tuple[str, ...]
+    help: str
+    settings: Mapping[str, Any] = {}
+    completes: str = ""
+    """What a shell may offer here: ``guest``, ``file``, ``rung``, ``release`` or nothing."""
+
+
+class Verb(NamedTuple):
+    """One verb: the file of this package that carries it out, what it says of itself, and its options."""
+
+    name: str
+    family: str
+    help: str
+    options: tuple[Option, ...] = ()
+    details: str = ""
+
+
+_UNITS = {"": 1.0, "s": 1.0, "sec": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "d": 86400.0}
+
+
+def seconds(text: str) -> float:
+    """Read a duration as people write it: ``90``, ``90s``, ``2m``, ``1.5h``, ``1h30m``; in seconds.
+
+    :raise argparse.ArgumentTypeError: if it is none, or not above zero.
+    """
+    total, number, unit = 0.0, "", ""
+    for character in f"{text.strip().lower()} ":
+        if unit and not character.isalpha():
+            total, number, unit = total + _amount(text, number, unit), "", ""
+        if character.isalpha():
+            unit += character
+        elif not character.isspace():
+            number += character
+    total += _amount(text, number, unit) if number else 0.0
+    if not total:
+        raise argparse.ArgumentTypeError(_no_duration(text))
+    return total
+
+
+def _amount(text: str, number: str, unit: str) -> float:
+    if unit not in _UNITS or number.count(".") > 1 or not number.replace(".", "").isdecimal():
+        raise argparse.ArgumentTypeError(_no_duration(text))
+    return float(number) * _UNITS[unit]
+
+
+def _no_duration(text: str) -> str:
+    return f"{text!r} is no duration; write 90, 90s, 2m or 1h30m"
+
+
+def _guests(nargs: str, what: str) -> Option:
+    return Option(("guests",), what, {"nargs": nargs, "metavar": "NAME"}, "guest")
+
+
+def _flag(spelling: str, what: str, *more: str) -> Option:
+    return Option((*more, spelling), what, {"action": "store_true"})
+
+
+_GUEST = Option(("guest",), "the guest's name", {"metavar": "NAME"}, "guest")
+_ALL = _flag("--all", "every guest of the fleet")
+_SOME = _guests("*", "the guests' names")
+_THESE = _guests("+", "the guests' names")
+_WHICH = _guests("*", "the guests' names (default: every one)")
+_JSON = _flag("--json", "the API's own answer on stdout, for programs")
+_EVENTS = _flag("--json", "the API's events on stdout as they come, one JSON object a line, the outcome last")
+_RUNG: Mapping[str, Any] = {"choices": RUNGS, "metavar": "RUNG"}
+_WAIT = Option(
+    ("--wait",), f"return at this rung: {', '.join(RUNGS)} (default: ssh where the guest has keys)", _RUNG, "rung"
+)
+_LIMIT: Mapping[str, Any] = {"type": seconds, "metavar": "DURATION"}
+_TIMEOUT = Option(("--timeout",), "give up waiting after so long, e.g. 90s or 2m", _LIMIT)
+_FOLLOW = _flag("--follow", "go on as more comes", "-f")
+
+_INVENTORY = """\
+An ansible inventory script is two lines, "#!/bin/sh" and "exec vmctl inventory "$@""."""
+_DOCTOR = "The exit code is 1 if a check fails."
+_CONSOLE = """\
+On a terminal Ctrl-] leaves. Elsewhere, and with --raw, it is a plain pipe that ends when either side does: for
+expect, socat and labgrid."""
+_SSH = """\
+The guest's own host key was recorded when it was installed; no other is accepted, and none is asked about. The exit
+status is ssh's."""
+
+_FILES = Option(
+    ("files",),
+    "files of one fleet, - for stdin (default: every *.yaml of the fleet's directory)",
+    {"nargs": "*", "metavar": "FILE"},
+    "file",
+)
+_LADDER = Option(("--timeout",), "how long a guest may take before it is made to (default: its own)", _LIMIT)
+_FOR = Option(
+    ("--for",),
+    f"the rung: {', '.join(RUNGS)} (default: ssh)",
+    {**_RUNG, "dest": "rung", "default": "ssh"},
+    "rung",
+)
+_RAW = _flag("--raw", "a plain pipe, also on a terminal: nothing added, no tail")
+_TAIL = Option(
+    ("--tail",),
+    "replay so many bytes first (default: a screenful; 0 with --raw)",
+    {"type": int, "metavar": "BYTES"},
+)
+_INSTALL = _flag("--install", "the install transcript, also when the guest has booted since")
+_LOGIN = Option(("guest",), "the guest's name, or USER@NAME", {"metavar": "[USER@]NAME"}, "guest")
+_USER = Option(("-l", "--user"), "log in as this user", {"metavar": "USER"})
+_COMMAND = Option(("words",), "run this instead of a shell, after --", {"nargs": "*", "metavar": "CMD"})
+_LIST = _flag("--list", "every guest (the default)")
+_HOST = Option(("--host",), "one guest's variables", {"metavar": "NAME"}, "guest")
+_PICTURE = Option(("file",), "where to write it, - for stdout", {"metavar": "FILE.png"}, "file")
+_BUILD = Option(("action",), "the only one there is", {"choices": ("build",), "metavar": "build"})
+_RELEASE = Option(("release",), "e.g. debian-12", {"metavar": "RELEASE"}, "release")
+_OUTPUT = Option(("-o", "--output"), "copy it here as well", {"metavar": "FILE"}, "file")
+
+VERBS = (
+    Verb("check", "local", "is it valid? every fault at once; needs no daemon", (_FILES,)),
+    Verb("schema", "local", "the JSON Schema of a definition, for editors; needs no daemon"),
+    Verb("plan", "facts", "what up would do, step by step", (_WHICH, _JSON)),
+    Verb(
+        "up",
+        "change",
+        "make the disk, install, start; return at a rung",
+        (_SOME, _ALL, _WAIT, _TIMEOUT, _EVENTS),
+        "Ctrl-C leaves the work going in the daemon.",
+    ),
+    Verb(
+        "down",
+        "change",
+        "stop guests: agent, power button, quit, kill; also stops an install",
+        (_SOME, _ALL, _LADDER, _EVENTS),
+    ),
+    Verb("restart", "change", "stop and start guests", (_THESE, _WAIT, _TIMEOUT, _EVENTS)),
+    Verb("status", "facts", "what is known of guests, in full", (_WHICH, _JSON)),
+    Verb("list", "facts", "the guests, a line each", (_JSON,)),
+    Verb("wait", "change", "wait until a guest is ready", (_GUEST, _FOR, _TIMEOUT, _EVENTS)),
+    Verb("console", "console", "attach to the serial console; Ctrl-] leaves", (_GUEST, _RAW, _TAIL), _CONSOLE),
+    Verb("log", "watch", "what the serial console said, from byte 0", (_GUEST, _FOLLOW, _INSTALL)),
+    Verb("ssh", "ssh", "log in by ssh, knowing the guest's host key", (_LOGIN, _USER, _COMMAND), _SSH),
+    Verb("ssh-config", "ssh", "Host blocks for ssh -F, scp, rsync and ansible", (_WHICH, _JSON)),
+    Verb(
+        "inventory",
+        "ssh",
+        "ansible's dynamic inventory",
+        (_LIST, _HOST, _flag("--json", "as ever: an inventory is always JSON")),
+        _INVENTORY,
+    ),
+    Verb("ip", "facts", "a guest's addresses, one a line", (_GUEST, _JSON)),
+    Verb("events", "watch", "what happened; with -f what happens", (_FOLLOW, _EVENTS)),
+    Verb("screenshot", "watch", "the guest's screen as a PNG", (_GUEST, _PICTURE)),
+    Verb("argv", "facts", "the exact QEMU line, ready to paste", (_GUEST, _flag("--json", "as a JSON list"))),
+    Verb("doctor", "facts", "what this host can do, and how to mend what it can't", (_JSON,), _DOCTOR),
+    Verb("rm", "change", "move guests to the trash", (_THESE, _EVENTS)),
+    Verb("iso", "change", "build an unattended-install ISO", (_BUILD, _RELEASE, _OUTPUT, _EVENTS)),
+    Verb("reload", "change", "have the daemon read the definitions again", (_JSON,)),
+    Verb("version", "facts", "the versions of vmctl and of the daemon", (_JSON,)),
+)
