@@ -52,7 +52,7 @@ def seconds(text: str) -> float:
 
 
 def _amount(text: str, number: str, unit: str) -> float:
-    if unit not in _UNITS or number.count(".") > 1 or not number.replace(".", "").isdecimal():
+    if unit not in _UNITS or number.count(".") > 1 or not number.isascii() or not number.replace(".", "").isdecimal():
         raise argparse.ArgumentTypeError(_no_duration(text))
     return float(number) * _UNITS[unit]
 

@@ -48,17 +48,18 @@ class Answer(NamedTuple):
     first: bytes
 
     def blocks(self) -> Iterator[bytes]:
-        """Yield the body as it comes, until its end.
+        """Yield the body as it comes, until its end, and hang up.
 
         :raise BadAnswerError: if the connection ends before the length that was promised.
         """
         left, block = self.length, self.first
-        while left != 0:
-            if block:
-                yield block if left is None else block[:left]
-                left = None if left is None else max(left - len(block), 0)
-            if left == 0 or not (block := _receive(self.connection)):
-                break
+        with self.connection:
+            while left != 0:
+                if block:
+                    yield block if left is None else block[:left]
+                    left = None if left is None else max(left - len(block), 0)
+                if left == 0 or not (block := _receive(self.connection)):
+                    break
         if left:
             raise _cut_short()
 
@@ -134,7 +135,11 @@ class Client:
         connection = _connect(self.path)
         connection.settimeout(patience)
         _send(connection, f"{head}Content-Length: {len(content)}\r\n\r\n".encode("ascii") + content)
-        return _head(connection)
+        try:
+            return _head(connection)
+        except BaseException:
+            connection.close()
+            raise
 
 
 def daemon() -> Client:
