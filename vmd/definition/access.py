@@ -35,7 +35,15 @@ class SshKey(Written):
         line = written.strip()
         if "PRIVATE KEY" in line:
             raise wrong("this is a private key", "write the public one, or the path of its .pub file")
-        return {"text": check_key(line)} if line.startswith(("ssh-", "ecdsa-", "sk-")) else {"path": line}
+        return {"text": line} if line.startswith(("ssh-", "ecdsa-", "sk-")) else {"path": line}
+
+    @model_validator(mode="after")
+    def _check(self) -> SshKey:
+        if (self.text is None) == (self.path is None):
+            raise wrong("it is not one of text and path", "write the key itself, or the path of its file")
+        if self.text is not None:
+            check_key(self.text)
+        return self
 
 
 def check_key(line: str) -> str:

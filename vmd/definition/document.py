@@ -35,6 +35,8 @@ class Document:
     data: dict[str, Any] = field(default_factory=dict)
     where: dict[Key, Position] = field(default_factory=dict)
     faults: list[tuple[Key, Fault]] = field(default_factory=list)
+    unreadable: frozenset[Key] = frozenset()
+    """The keys that are at fault as text, whatever they mean."""
 
     def fault(self, key: Key, place: Position, message: str, hint: str) -> None:
         """Take down what is wrong with a key."""
@@ -50,6 +52,7 @@ def read(source: Source) -> Document:
         document.faults.append(((), unreadable.fault(source.name)))
         return document
     value = None if root is None else _value(document, root, ())
+    document.unreadable = frozenset(key for key, _ in document.faults)
     if isinstance(value, dict):
         document.data = value
     elif root is not None and value is not None:

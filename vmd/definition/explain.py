@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import lru_cache
 from itertools import islice
 from typing import Any, get_args
 
@@ -21,7 +22,9 @@ NAME_IS_KEY = ("the name is the key that all of this stands under", "leave the k
 
 def explain(error: ValidationError, model: type[BaseModel], rules: bool = True) -> Iterator[Wrong]:
     """Everything a validation found, with its key from the model on; ``rules`` are the model's own included."""
-    for found in islice(error.errors(include_url=False), MOST):
+    errors = tuple(islice(error.errors(include_url=False), MOST))
+    misspelt = {_meant(tuple(found["loc"]), model) for found in errors if found["type"] == "extra_forbidden"}
+    for found in errors:
         loc: Loc = tuple(found["loc"])
         details: Mapping[str, Any] = found.get("ctx", {})
         if "faults" in details and not rules:
@@ -29,9 +32,14 @@ def explain(error: ValidationError, model: type[BaseModel], rules: bool = True) 
         if found["type"] == "vmd":
             inner = details.get("faults", (Wrong((), details["message"], details.get("hint", "")),))
             yield from (wrong._replace(key=(*loc, *wrong.key)) for wrong in inner)
-        else:
+        elif found["type"] != "missing" or loc not in misspelt:
             words = _WORDS.get(found["type"], _otherwise)
             yield Wrong(loc, *words(found["input"], details, _Place(model, loc)))
+
+
+def _meant(loc: Loc, model: type[BaseModel]) -> Loc:
+    """The known key that an unknown one was probably meant for; it isn't missing, it is misspelt."""
+    return (*loc[:-1], nearest_word(str(loc[-1]), _Place(model, loc).keys) or "")
 
 
 def unknown(word: str, known: Iterable[str]) -> str:
@@ -42,7 +50,12 @@ def unknown(word: str, known: Iterable[str]) -> str:
 
 def nearest_word(word: str, known: Iterable[str]) -> str | None:
     """Find the known word that was probably meant."""
-    near = difflib.get_close_matches(word.lower()[:80], tuple(known), 1)
+    return _nearest(word.lower()[:80], tuple(known))
+
+
+@lru_cache(maxsize=512)  # a text full of the same wrong key would cost seconds
+def _nearest(word: str, known: tuple[str, ...]) -> str | None:
+    near = difflib.get_close_matches(word, known, 1)
     return near[0] if near else None
 
 
@@ -114,7 +127,8 @@ def _large(value: object, details: Mapping[str, Any], _place: _Place) -> tuple[s
 
 
 def _pattern(value: object, _details: Mapping[str, Any], place: _Place) -> tuple[str, str]:
-    return f"{_quoted(value)} can't be used here", _write(place, "lower-case letters, digits and -")
+    hint = f"write it like {place.example}" if place.example else "write lower-case letters, digits and -"
+    return f"{_quoted(value)} can't be used here", hint
 
 
 def _list(value: object, _details: Mapping[str, Any], place: _Place) -> tuple[str, str]:

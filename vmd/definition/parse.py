@@ -161,4 +161,6 @@ def _take_down(document: Document, key: Key, wrong: Wrong) -> None:
     for part in wrong.key:
         if (*written, part) in document.where:
             written = (*written, part)
-    document.fault(written, nearest(document.where, written), wrong.message, wrong.hint)
+    # where the text itself is at fault, what the model makes of it is no news
+    if written not in document.unreadable:
+        document.fault(written, nearest(document.where, written), wrong.message, wrong.hint)

@@ -113,7 +113,7 @@ def _seed(guest: Guest) -> Iterator[Wrong]:
             if nic.address:
                 message = "a static address is told to cloud-init, and this guest has no image"
                 yield Wrong(("network", index, "address"), message, hint)
-    if guest.user_data:
+    if guest.user_data and guest.image:
         keys = ("ssh_keys", "user", "packages")
         yield from _without_effect(guest, keys, "a guest with a user_data of its own", "write it there")
     if guest.user == "root":

@@ -84,7 +84,10 @@ def format_duration(seconds: float) -> str:
 
 def _shown(written: object) -> str:
     """Quote a value in a message: never more than a line of it."""
-    words = str(written) if isinstance(written, (str, int, float)) else f"a {type(written).__name__}"
+    if not isinstance(written, (str, int, float)):
+        kind = "a mapping" if isinstance(written, dict) else "a list"
+        return "nothing" if written is None else kind
+    words = str(written).lower() if isinstance(written, bool) else str(written)
     return repr(words) if len(words) <= 40 else repr(f"{words[:37]}...")
 
 
