@@ -32,7 +32,7 @@ def test_a_disk_may_have_a_place_of_its_own() -> None:
 
 
 def test_the_daemons_own_places() -> None:
-    assert LAYOUT.iso("debian-12", "0a1b") == "/var/lib/vmd/iso/debian-12-0a1b.iso"
+    assert LAYOUT.iso("debian-12-0a1b") == "/var/lib/vmd/iso/debian-12-0a1b.iso"
     assert LAYOUT.trash == "/var/lib/vmd/trash"
     assert LAYOUT.fleet_id == "/var/lib/vmd/fleet-id"
     assert LAYOUT.capabilities == "/run/vmd/capabilities.json"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -38,11 +38,9 @@ class Listener:
         while self._queue:
             yield self._queue.popleft()
 
-    async def __aiter__(self) -> AsyncIterator[Event]:
-        while True:
-            await self._news.wait()
-            for event in self.taken():
-                yield event
+    async def wait(self) -> None:
+        """Return when there is something to take."""
+        await self._news.wait()
 
 
 class Events:

@@ -57,7 +57,8 @@ def up(guest: Guest, installer: Installer | None, place: Place) -> tuple[Up, ...
     if place.observed.running and not place.observed.installing:
         return ()
     _check_host(guest, place)
-    return (*_disk(guest, installer, place), *_seed_of_image(guest, place), Start(boot_line(guest, place)))
+    _check_files(guest, place)
+    return (*_disk(guest, installer, place), *_seed_of_image(guest, place), _start(guest, place))
 
 
 def down(guest: Guest | None, place: Place, timeout: float) -> tuple[Down, ...]:
@@ -70,10 +71,14 @@ def down(guest: Guest | None, place: Place, timeout: float) -> tuple[Down, ...]:
         return (Quit(QUIT_TAKES), Kill(), *discard)
     polite: list[Down] = []
     if observed.run_state == "running" and (guest is None or guest.board.serial_bus):
-        polite.append(AskAgent(AGENT_ANSWERS, timeout))
+        polite.append(AskAgent(AGENT_ANSWERS, timeout / 2))
     if observed.run_state == "running" and (guest is None or guest.board.power_button):
         polite.append(PressPower(timeout, PRESS_AGAIN))
     return (*polite, Quit(QUIT_TAKES), Kill())
+
+
+def _start(guest: Guest, place: Place) -> Start:
+    return Start(guest.run_by.binary, boot_line(guest, place))
 
 
 def _check_host(guest: Guest, place: Place) -> None:
@@ -84,6 +89,18 @@ def _check_host(guest: Guest, place: Place) -> None:
         raise Refused(f"{guest.name}: machine: {qemu.binary} has no {guest.machine}", "vmctl doctor lists boards")
     if guest.firmware == "uefi" and place.host.firmware is None:
         raise Refused(f"{guest.name}: firmware: no UEFI firmware is installed", "apt install ovmf")
+
+
+def _check_files(guest: Guest, place: Place) -> None:
+    """QEMU doesn't always say that a file is missing: malta ignores an initrd that isn't there."""
+    boot = guest.boot
+    if boot is None:
+        return
+    for key, path in (("kernel", boot.kernel), ("initrd", boot.initrd), ("rootfs", boot.rootfs)):
+        if path and path in place.observed.unreadable:
+            raise VmdError(
+                f"{guest.name}: boot.{key}: {place.observed.unreadable[path]}", "name a file that is there"
+            )
 
 
 def _disk(guest: Guest, installer: Installer | None, place: Place) -> Iterator[Up]:
@@ -118,6 +135,7 @@ def _install(guest: Guest, installer: Installer | None, place: Place) -> Iterato
     scale = place.qemu(guest).tcg_scale if place.qemu(guest).accel == "tcg" else 1.0
     run = RunInstaller(
         name,
+        guest.run_by.binary,
         install_line(guest, place, iso, IDE_CD if own else SCSI_CD),
         rules.success,
         rules.timeout * scale,

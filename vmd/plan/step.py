@@ -87,6 +87,7 @@ class RunInstaller:
     """
 
     installer: str
+    binary: str
     options: tuple[Option, ...] = field(repr=False)
     success: str
     timeout: float
@@ -115,6 +116,7 @@ class AcceptDisk:
 class Start:
     """Start the guest's QEMU and let it run."""
 
+    binary: str
     options: tuple[Option, ...] = field(repr=False)
 
     @property
@@ -125,10 +127,14 @@ class Start:
 
 @dataclass(frozen=True)
 class AskAgent:
-    """Ask the guest's agent to shut it down; ``timeout`` is how long it may take to answer, ``patience`` to obey."""
+    """Ask the guest's agent to shut it down.
+
+    ``timeout`` is how long it may take to answer; ``until`` how long after the ladder began the guest may take to
+    obey. Both are in seconds.
+    """
 
     timeout: float
-    patience: float
+    until: float
 
     @property
     def text(self) -> str:
@@ -138,9 +144,12 @@ class AskAgent:
 
 @dataclass(frozen=True)
 class PressPower:
-    """Press the ACPI power button, again every ``again`` seconds: a guest that still boots doesn't hear the first."""
+    """Press the ACPI power button, again every ``again`` seconds: a guest that still boots doesn't hear the first.
 
-    patience: float
+    ``until`` is how long after the ladder began the guest may take to obey, in seconds.
+    """
+
+    until: float
     again: float
 
     @property
@@ -151,7 +160,7 @@ class PressPower:
 
 @dataclass(frozen=True)
 class Quit:
-    """Tell QEMU to quit: its caches are written, the guest isn't asked."""
+    """Tell QEMU to quit: its caches are written, the guest isn't asked. ``patience`` is in seconds."""
 
     patience: float
 
@@ -197,6 +206,11 @@ def name(step: Step) -> str:
     return re.sub(r"(?<!^)(?=[A-Z])", "-", type(step).__name__).lower()
 
 
-def argv(binary: str, options: tuple[Option, ...]) -> tuple[str, ...]:
+def argv(step: Start | RunInstaller) -> tuple[str, ...]:
     """The whole QEMU line."""
-    return (binary, *(word for option in options for word in option.words))
+    return (step.binary, *(word for option in step.options for word in option.words))
+
+
+def blame(options: tuple[Option, ...], said: str) -> Option | None:
+    """The option that QEMU complains of: it quotes the first words of an option it refuses (QEMU 7.2 to 10.0)."""
+    return next((option for option in options if " ".join(option.words) in said), None)

@@ -1,0 +1,209 @@
+"""Requests that change something: each is a piece of work, told as it goes, with its outcome as the last word.
+
+The work belongs to the daemon. A client that goes away ends only the telling.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
+from pathlib import Path
+from typing import Any
+
+from ..definition.units import format_duration
+from ..errors import Refused, TimedOut, UsageError, VmdError
+from ..installer.contract import Progress
+from ..installer.debian import RELEASES
+from . import iso, wishes
+from .events import Event, Listener
+from .keep import Keeper
+from .supervise import Supervisor
+
+Outcome = dict[str, Any]
+Work = Coroutine[Any, Any, Outcome]
+
+PATIENCE = 300.0
+"""How long a guest may take to reach a rung where nobody says, in seconds; longer where TCG is slow."""
+
+
+class Changes:
+    """What may be asked of the fleet, verb by verb."""
+
+    def __init__(self, keeper: Keeper) -> None:
+        self.keeper, self.home = keeper, keeper.home
+        self._going: set[asyncio.Task[Outcome]] = set()
+
+    def begin(self, verb: str, body: dict[str, Any]) -> AsyncIterator[Event]:
+        """Begin to do what is asked; the stream tells of it.
+
+        :raise UsageError: the body is not what this verb takes.
+        :raise NoSuchGuest: it names a guest that is not there.
+        """
+        match verb:
+            case "up":
+                up = wishes.read(wishes.Up, body)
+                return self._each(self._chosen(up), lambda kept: self._up(kept, up))
+            case "down":
+                down = wishes.read(wishes.Down, body)
+                return self._each(self._chosen(down), lambda kept: self._down(kept, down.timeout))
+            case "restart":
+                again = wishes.read(wishes.Up, body)
+                return self._each(self._chosen(again), lambda kept: self._restart(kept, again))
+            case "wait":
+                wait = wishes.read(wishes.Wait, body)
+                return self._each([self.keeper.find(wait.guest)], lambda kept: climbed(kept, wait.rung, wait.timeout))
+            case "rm":
+                return self._each(self._chosen(wishes.read(wishes.Guests, body)), self._remove)
+        return self._told(None, self._build_iso(wishes.read(wishes.Iso, body).release))
+
+    def _chosen(self, wish: wishes.Guests) -> list[Supervisor]:
+        if wish.all:
+            return self.keeper.visible()
+        if not wish.guests:
+            raise UsageError("no guest is named", "name one, or say all")
+        return [self.keeper.find(name) for name in dict.fromkeys(wish.guests)]
+
+    # -- verbs, one guest at a time
+
+    async def _up(self, kept: Supervisor, wish: wishes.Up) -> None:
+        await finished(kept.up(tuple(wish.keys)))
+        await climbed(kept, wish.wait or goal(kept), wish.timeout)
+
+    async def _down(self, kept: Supervisor, timeout: float | None) -> None:  # noqa: ASYNC109 - the ladder's
+        await finished(kept.down(timeout))
+
+    async def _restart(self, kept: Supervisor, wish: wishes.Up) -> None:
+        await self._down(kept, None)
+        await self._up(kept, wish)
+
+    async def _remove(self, kept: Supervisor) -> None:
+        if kept.running is not None or kept.busy:
+            raise Refused(f"{kept.name} is {kept.state}", f"vmctl down {kept.name}, then remove it")
+        kept.remove()
+        self.keeper.load()
+
+    async def _build_iso(self, release: str) -> Outcome:
+        if release not in RELEASES:
+            raise UsageError(f"vmd builds no installer {release!r}", f"it builds {', '.join(RELEASES)}")
+        path = Path(self.home.facts.iso(release))
+        await iso.build(self.home, release, path, self._iso_progress)
+        return {"ok": True, "exit_code": 0, "guests": {}, "path": str(path)}
+
+    def _iso_progress(self, progress: Progress) -> None:
+        self.home.events.emit("progress", None, step="build-iso", **vars_of(progress))
+
+    # -- telling
+
+    def _each(
+        self, chosen: list[Supervisor], do: Callable[[Supervisor], Coroutine[Any, Any, None]]
+    ) -> AsyncIterator[Event]:
+        return self._told(frozenset(kept.name for kept in chosen), self._all(chosen, do))
+
+    async def _all(
+        self, chosen: Iterable[Supervisor], do: Callable[[Supervisor], Coroutine[Any, Any, None]]
+    ) -> Outcome:
+        """Do it to all of them side by side; what fails for one stops none of the others."""
+        told = await asyncio.gather(*(_outcome(kept, do(kept)) for kept in chosen))
+        code = max((each["exit_code"] for each in told), default=0)
+        return {"ok": code == 0, "exit_code": code, "guests": {each.pop("name"): each for each in told}}
+
+    async def _told(self, names: frozenset[str] | None, work: Work) -> AsyncIterator[Event]:
+        working = asyncio.create_task(work)
+        self._going.add(working)
+        working.add_done_callback(self._going.discard)
+        with self.home.events.listen(names) as listener:
+            while not working.done():
+                async for event in _until(working, listener):
+                    yield event
+        yield {"event": "outcome", "guest": None, **_result(working)}
+
+
+async def _until(working: asyncio.Task[Outcome], listener: Listener) -> AsyncIterator[Event]:
+    news = asyncio.create_task(listener.wait())
+    await asyncio.wait({working, news}, return_when=asyncio.FIRST_COMPLETED)
+    news.cancel()
+    for event in listener.taken():
+        yield event
+
+
+def _result(working: asyncio.Task[Outcome]) -> Outcome:
+    try:
+        return working.result()
+    except VmdError as error:
+        failed = {"ok": False, "error": error.message, "hint": error.hint, "exit_code": error.exit_code}
+        return {**failed, "guests": {}}
+
+
+async def _outcome(kept: Supervisor, work: Coroutine[Any, Any, None]) -> Outcome:
+    error: VmdError | None = None
+    try:
+        await work
+    except VmdError as failed:
+        error = failed
+    return {
+        "name": kept.name,
+        "ok": error is None,
+        "state": kept.state,
+        "rung": kept.running.readiness.rung if kept.running else None,
+        "error": error.message if error else None,
+        "hint": error.hint if error else None,
+        "exit_code": error.exit_code if error else 0,
+    }
+
+
+async def finished(job: asyncio.Task[None]) -> None:
+    """Wait for a guest's job, without ending it when who waits is ended.
+
+    :raise VmdError: what the job raised, or that it was given up.
+    """
+    await asyncio.wait({job})
+    if job.cancelled():
+        raise VmdError("it was given up: somebody asked for the opposite", "vmctl events tells who came first")
+    job.result()
+
+
+def goal(kept: Supervisor) -> str:
+    """The rung that ``up`` waits for where nobody says: ssh where the guest has it from vmd, else its first word."""
+    guest = kept.guest
+    has_keys = guest is not None and (guest.install is not None or guest.image is not None)
+    return "ssh" if has_keys and kept.running and kept.running.ssh_port else "kernel"
+
+
+async def climbed(kept: Supervisor, rung: str, patience: float | None) -> None:
+    """Wait until a guest has reached a rung.
+
+    :raise TimedOut: it didn't in time; says the last rung, for how long, and the last line on its console.
+    :raise VmdError: it doesn't run, or ended.
+    """
+    running = kept.running
+    if running is None:
+        raise VmdError(kept.error or f"{kept.name} doesn't run", f"vmctl up {kept.name}")
+    facts = await kept.home.facts.qemu_facts(kept.guest.run_by.binary) if kept.guest else None
+    limit = PATIENCE * (facts.tcg_scale if facts and facts.accel == "tcg" else 1) if patience is None else patience
+    reached, gone = asyncio.create_task(running.readiness.wait(rung)), asyncio.create_task(kept.wait_gone(limit))
+    try:
+        await asyncio.wait({reached, gone}, timeout=limit, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        reached.cancel()
+        gone.cancel()
+    if running.readiness.has(rung):
+        return
+    if kept.running is not running:
+        raise VmdError(kept.error or f"{kept.name} ended before it reached {rung}", f"vmctl log {kept.name}")
+    raise _late(kept, running.readiness.rung, rung, limit)
+
+
+def _late(kept: Supervisor, at: str | None, rung: str, limit: float) -> TimedOut:
+    running = kept.running
+    assert running is not None  # noqa: S101 - the caller looked
+    for_long = format_duration(round(running.readiness.age - running.readiness.reached.get(at or "", 0.0), 1))
+    last = f"; its last line: {running.last_line!r}" if running.last_line else "; it has said nothing"
+    return TimedOut(
+        f"{kept.name} did not reach {rung} within {format_duration(limit)}: it has been at {at} for {for_long}{last}",
+        f"it runs on: vmctl console {kept.name} shows it, vmctl wait {kept.name} --for {rung} waits on",
+    )
+
+
+def vars_of(progress: Progress) -> dict[str, object]:
+    """Progress, as facts of an event."""
+    return {"done": progress.done, "total": progress.total, "text": progress.text}

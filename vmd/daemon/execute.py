@@ -1,0 +1,229 @@
+"""One ``match`` from step to host call; each step is announced as it starts, and how it ended."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import asdict
+from pathlib import Path
+from typing import assert_never
+
+from ..definition.guest import Guest
+from ..errors import QemuFailed, Refused, VmdError
+from ..host import disk, fat, files
+from ..host.process import Identity, Process, adopt, spawn
+from ..installer.contract import Progress
+from ..plan import step as steps
+from ..plan.step import (
+    AcceptDisk,
+    BuildIso,
+    DiscardHalfMade,
+    MakeDisk,
+    MakeVariables,
+    RunInstaller,
+    Start,
+    Up,
+    WriteSeed,
+)
+from . import install, iso
+from .home import Home
+from .running import Running
+
+Tell = Callable[..., object]
+"""Emits an event about one guest: its kind, and facts by name."""
+
+ENVIRONMENT = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C"}
+"""All that QEMU gets to know of our environment."""
+
+
+class Executor:
+    """Carries out the steps that lead one guest up; what it started is ``running``."""
+
+    def __init__(self, guest: Guest, home: Home, tell: Tell) -> None:
+        self.guest, self.home, self.tell = guest, home, tell
+        self.places = home.places(guest.name, guest)
+        self.running: Running | None = None
+
+    async def carry_out(self, plan: Iterable[Up]) -> None:
+        """Carry out steps, one after the other; what the first that fails raises ends it."""
+        for step in plan:
+            facts = {"step": steps.name(step), "text": step.text}
+            began = time.monotonic()
+            self.tell("step.started", **facts)
+            try:
+                skipped = await self._do(step)
+            except VmdError as error:
+                spent = round(time.monotonic() - began, 3)
+                self.tell("step.failed", **facts, seconds=spent, error=error.message, hint=error.hint)
+                raise
+            spent = round(time.monotonic() - began, 3)
+            if skipped:
+                self.tell("step.skipped", **facts, why=skipped)
+            else:
+                self.tell("step.done", **facts, seconds=spent)
+
+    async def _do(self, step: Up) -> str | None:
+        """Do one step; say why when there was nothing to do."""
+        match step:
+            case BuildIso():
+                return await iso.build(self.home, step.release, Path(step.path), self._progress)
+            case WriteSeed():
+                await self._write_seed(step)
+            case MakeVariables():
+                self._make_variables(step)
+            case MakeDisk():
+                return await self._make_disk(step)
+            case RunInstaller():
+                await self._run_installer(step)
+            case AcceptDisk():
+                return await self._accept_disk(step)
+            case DiscardHalfMade():
+                return discard(Path(step.path))
+            case Start():
+                await self._start(step)
+            case _:
+                assert_never(step)
+        return None
+
+    def _progress(self, progress: Progress) -> None:
+        self.tell("progress", step="install", **asdict(progress))
+
+    async def _write_seed(self, step: WriteSeed) -> None:
+        directory = Path(step.directory)
+        files.remove_tree(directory)
+        files.make_directory(directory, 0o700, self.home.owner)
+        for name, content in step.files:
+            files.write_atomic(directory / name, content, 0o600, self.home.owner)
+        fat.check_directory(directory)
+        if step.image:
+            image = Path(step.image)
+            image.unlink(missing_ok=True)
+            await fat.make(image, directory, step.label)
+            self._hand_over(image)
+
+    def _make_variables(self, step: MakeVariables) -> None:
+        files.write_atomic(Path(step.path), Path(step.template).read_bytes(), 0o600, self.home.owner)
+
+    async def _make_disk(self, step: MakeDisk) -> str | None:
+        path = Path(step.path)
+        if path.exists():
+            return f"{path} is there"
+        backing = Path(step.backing) if step.backing else None
+        await disk.create(path, step.size, format=step.format, backing=backing, backing_format=step.backing_format)
+        self._hand_over(path)
+        return None
+
+    async def _run_installer(self, step: RunInstaller) -> None:
+        places, process, began = self.places, *under_way(self.places.install_record)
+        if process is None:
+            began = time.time()
+            Path(places.known_hosts).unlink(missing_ok=True)  # those of a guest that was here before
+            process = await self._spawn(step, places.install_log)
+            files.write_record(Path(places.install_record), {"process": process.identity.as_record(), "began": began})
+        else:
+            self.tell("note", text="the install that an earlier vmd started goes on")
+        running = Running(self.guest.name, process, places, lambda *_: None, began)
+        try:
+            await self._hold(running, step, places.install_log)
+            await install.watch(self.guest.name, running, step, self._progress)
+        except VmdError:
+            discard(Path(places.disk_tmp))
+            raise
+        finally:
+            if not process.alive:
+                Path(places.install_record).unlink(missing_ok=True)
+            await running.release()
+
+    async def _accept_disk(self, step: AcceptDisk) -> str | None:
+        made, path = Path(step.made), Path(step.path)
+        if not made.exists() and path.exists():
+            return f"{path} is there"
+        await disk.flush(made)
+        made.rename(path)
+        await disk.flush(path)
+        return None
+
+    async def _start(self, step: Start) -> None:
+        self.home.make_directories(self.guest.name)
+        places = self.places
+        keep_previous(Path(places.console_log))
+        process = await self._spawn(step, places.console_log)
+        running = Running(self.guest.name, process, places, self._rung, time.time())
+        self._record(step, process, running.since)
+        await self._hold(running, step, places.console_log)
+        self.running = running
+
+    def _rung(self, rung: str, seconds: float) -> None:
+        self.tell("rung", rung=rung, seconds=seconds)
+
+    def _record(self, step: Start, process: Process, since: float) -> None:
+        record = {
+            "definition": self.guest.model_dump(mode="json"),
+            "argv": steps.argv(step),
+            "process": process.identity.as_record(),
+            "since": since,
+        }
+        files.write_record(Path(self.places.booted), record)
+
+    async def _spawn(self, step: Start | RunInstaller, log: str) -> Process:
+        """Start QEMU, in an empty room: no socket of an earlier run, a log that is its own."""
+        for socket in (self.places.qmp, self.places.monitor, self.places.console, self.places.vnc, self.places.agent):
+            Path(socket).unlink(missing_ok=True)
+        files.write_atomic(Path(log), b"", 0o600, self.home.owner)
+        keep_previous(Path(self.places.qemu_log))
+        return await spawn(
+            steps.argv(step),
+            log=Path(self.places.qemu_log),
+            user=self.home.qemu_user,
+            cwd=Path("/"),
+            env=ENVIRONMENT,
+        )
+
+    async def _hold(self, running: Running, step: Start | RunInstaller, log: str) -> None:
+        try:
+            await running.hold(log)
+        except VmdError as error:
+            await running.process.terminate(grace=1.0)
+            raise self._explained(step, error) from error
+
+    def _explained(self, step: Start | RunInstaller, error: VmdError) -> VmdError:
+        """What QEMU said when it would not start, and which line of the definition it means."""
+        said = Path(self.places.qemu_log).read_text(errors="replace").strip()[-2000:]
+        guilty = steps.blame(step.options, said)
+        key = ("guests", self.guest.name, *(guilty.key.split(".") if guilty and guilty.key else ()))
+        place = self.home.fleet.position(*key)
+        words = said or error.message
+        return QemuFailed(f"{self.guest.name}: QEMU did not start: {words}", f"see {'.'.join(key)} at {place}")
+
+    def _hand_over(self, path: Path) -> None:
+        """Let QEMU's user have a file that it shall write."""
+        if owner := self.home.owner:
+            os.chown(path, *owner, follow_symlinks=False)
+
+
+def discard(path: Path) -> str | None:
+    """Remove a half-made disk; say so when there is none."""
+    if not path.exists():
+        return "it is gone"
+    path.unlink()
+    return None
+
+
+def keep_previous(log: Path) -> None:
+    """Give a log of the run before another name, so that nothing said is lost."""
+    if log.exists():
+        log.rename(log.with_name(log.name + ".1"))
+
+
+def under_way(record: str) -> tuple[Process | None, float]:
+    """The installer's QEMU that an earlier vmd started, if it still runs, and when it began."""
+    held = files.read_record(Path(record))
+    if held is None:
+        return None, 0.0
+    try:
+        return adopt(Identity.from_record(held["process"])), float(held["began"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise Refused(
+            f"{record} is damaged: {error}", "see that no QEMU uses the disk, then remove the file"
+        ) from error

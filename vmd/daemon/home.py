@@ -1,0 +1,72 @@
+"""What all guests of this daemon share: its directories, its fleet, its facts, and as whom QEMU runs."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ..definition.fleet import Fleet
+from ..definition.guest import Guest
+from ..definition.layout import GuestLayout, Layout
+from ..host import files, port
+from ..host.credentials import Credentials
+from .events import Events
+from .facts import Facts
+
+
+@dataclass
+class Home:
+    """One daemon's belongings. ``qemu_user`` is None where QEMU runs as vmd itself does."""
+
+    layout: Layout
+    events: Events
+    facts: Facts
+    qemu_user: Credentials | None = None
+    fleet: Fleet = field(default_factory=Fleet)
+    faults: tuple[str, ...] = ()
+    building: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+    def places(self, name: str, guest: Guest | None = None) -> GuestLayout:
+        """Where a guest keeps what it has."""
+        own = guest.disk.path if guest and guest.disk else None
+        return self.layout.guest(name, own)
+
+    @property
+    def owner(self) -> files.Owner | None:
+        """Who owns what is handed to QEMU, where that isn't us."""
+        return (self.qemu_user.uid, self.qemu_user.gid) if self.qemu_user else None
+
+    def make_directories(self, name: str) -> None:
+        """The guest's own directories: records are vmd's, sockets are QEMU's.
+
+        The first can be passed through by QEMU's user, and read by nobody: what QEMU may open in it belongs to it.
+        """
+        places = self.places(name)
+        files.make_directory(Path(self.layout.guests), 0o711)
+        files.make_directory(Path(places.dir), 0o711 if self.owner else 0o700)
+        files.make_directory(Path(places.runtime).parent, 0o711)
+        files.make_directory(Path(places.runtime), 0o700, self.owner)
+
+    def ssh_port(self, name: str, *, running: bool) -> int:
+        """The port of this host that leads to the guest's ssh: chosen free, remembered, no two guests the same."""
+        lock = Path(self.places(name).lock)
+        record = files.read_record(lock) or {}
+        mine = record.get("ssh_port")
+        taken = self._taken_ports(name)
+        if isinstance(mine, int) and (running or (mine not in taken and port.is_free(mine))):
+            return mine
+        chosen = port.free_port(preferred=mine if isinstance(mine, int) else None, taken=taken)
+        files.write_record(lock, {**record, "ssh_port": chosen})
+        return chosen
+
+    def _taken_ports(self, name: str) -> frozenset[int]:
+        taken = {
+            forward.host for guest in self.fleet.guests.values() for nic in guest.nics for forward in nic.forward
+        }
+        for other in Path(self.layout.guests).glob("*/lock.json"):
+            if other.parent.name != name and isinstance(
+                held := (files.read_record(other) or {}).get("ssh_port"), int
+            ):
+                taken.add(held)
+        return frozenset(taken)

@@ -1,0 +1,165 @@
+"""One living QEMU and every hold we have on it: its process, its monitor, its console, and how ready it is."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from pathlib import Path
+
+from ..definition.guest import Guest
+from ..definition.layout import GuestLayout
+from ..errors import VmdError
+from ..host import files, ssh
+from ..host.console import Console
+from ..host.monitor import Monitor, MonitorEvent
+from ..host.process import Process
+from ..installer.contract import HostKey, Transcript
+from .readiness import Readiness
+
+CONNECT_TIME = 30.0
+"""How long a new QEMU may take to answer on its monitor, in seconds: a busy machine needs some."""
+
+PROBE_EVERY = 0.3
+"""How often a guest that has not answered on ssh yet is tried, in seconds."""
+
+PROVE_ADDRESS = frozenset({ssh.Answer.SSH, ssh.Answer.OTHER, ssh.Answer.CLOSED})
+"""Only a guest with an address does one of these: QEMU itself accepts, and then says nothing."""
+
+
+class Running:
+    """One run of a guest; ``since`` is when it began, by the wall clock.
+
+    Its monitor and its console are there once :meth:`hold` has returned.
+    """
+
+    monitor: Monitor
+    console: Console
+    held = False
+
+    def __init__(
+        self, name: str, process: Process, places: GuestLayout, announce: Callable[[str, float], None], since: float
+    ) -> None:
+        self.name, self.process, self.places, self.since = name, process, places, since
+        self.readiness = Readiness(announce, time.monotonic() - max(0.0, time.time() - since))
+        self.powered_off = asyncio.Event()
+        self.paused: str | None = None
+        self.ssh_port = 0
+        self._transcript: Transcript | None = None
+        self._climb: asyncio.Task[None] | None = None
+
+    async def hold(self, console_log: str) -> None:
+        """Take hold of the QEMU, whether it was just started or is adopted.
+
+        :raise QemuFailed: it ended before it answered.
+        :raise TimedOut: it doesn't answer.
+        """
+        self.monitor = await Monitor.connect(
+            Path(self.places.qmp),
+            process_exited=self.process.exited,
+            timeout=CONNECT_TIME,
+            on_event=self._heard,
+        )
+        try:
+            self.console = await Console.connect(
+                Path(self.places.console), Path(console_log), process_exited=self.process.exited, on_output=self._said
+            )
+            self._take_state(await self.monitor.status())
+        except BaseException:
+            await self.monitor.close()
+            raise
+        self.held = True
+        self.readiness.climb("process")
+
+    def _take_state(self, status: str) -> None:
+        """What happened while nobody listened."""
+        if status == "shutdown":
+            self.powered_off.set()
+        elif status == "io-error":
+            self.paused = "no space"
+
+    def _heard(self, event: MonitorEvent) -> None:
+        match event.name:
+            case "SHUTDOWN" if event.data.get("guest"):
+                self.powered_off.set()
+            case "NIC_RX_FILTER_CHANGED":
+                self.readiness.climb("link")
+            case "BLOCK_IO_ERROR" if event.data.get("action") == "stop":
+                self.paused = "no space" if event.data.get("nospace") else str(event.data.get("reason"))
+            case "RESUME":
+                self.paused = None
+
+    def watch(self, guest: Guest, ssh_port: int) -> None:
+        """Watch it climb, in the background, until it answers on ssh or ends; ``ssh_port`` 0 means it never will."""
+        self.ssh_port = ssh_port
+        self._transcript = Transcript()
+        if Path(self.places.console_log).stat().st_size:
+            self.readiness.climb("kernel")
+        if ssh_port:
+            self._climb = asyncio.create_task(self._probe(), name=f"climb {guest.name}")
+
+    def _said(self, data: bytes) -> None:
+        self.readiness.climb("kernel")
+        if self._transcript is not None:
+            messages = self._transcript.feed(data)
+            remember_keys(self.name, self.places, (key for key in messages if isinstance(key, HostKey)))
+
+    @property
+    def last_line(self) -> str:
+        """The last line it said on its console since we watch it."""
+        return self._transcript.last_line if self._transcript else ""
+
+    async def _probe(self) -> None:
+        """Knock at its ssh port until its own host key answers.
+
+        A door that is shut in our face proves an address; silence proves nothing.
+        """
+        await self.readiness.wait("kernel")
+        known = Path(self.places.known_hosts)
+        while self.process.alive:
+            answer = (await ssh.banner("127.0.0.1", self.ssh_port, timeout=3.0)).answer
+            if answer in PROVE_ADDRESS:
+                self.readiness.climb("address")
+            if answer is ssh.Answer.SSH and known.exists():
+                verified = await ssh.verify("127.0.0.1", self.ssh_port, known, self.name, timeout=20.0)
+                if verified.verdict is ssh.Verdict.VERIFIED:
+                    self.readiness.climb("ssh")
+                    return
+            await asyncio.sleep(PROBE_EVERY)
+
+    async def state(self) -> str:
+        """QEMU's own word for what it does; ``unresponsive`` where its monitor doesn't answer."""
+        try:
+            return await self.monitor.status()
+        except VmdError:
+            return "unresponsive"
+
+    async def end(self, grace: float) -> None:
+        """Let QEMU write what it holds, and go; killed when it doesn't within ``grace`` seconds."""
+        with suppress(VmdError):
+            await self.monitor.quit()
+        await asyncio.wait({self.process.exited}, timeout=grace)
+        await self.process.terminate(grace=1.0)
+
+    async def release(self) -> None:
+        """Let go of it; the process, if it lives, goes on."""
+        if self._climb:
+            self._climb.cancel()
+            with suppress(asyncio.CancelledError, VmdError):
+                await self._climb
+        if self.held:
+            await self.console.close()
+            await self.monitor.close()
+        self.process.close()
+
+
+def remember_keys(name: str, places: GuestLayout, keys: Iterable[HostKey]) -> None:
+    """Keep the host keys a guest showed on its own console; of each kind the first that was seen stays."""
+    known = Path(places.known_hosts)
+    held = known.read_text() if known.exists() else ""
+    kinds = {line.split()[1] for line in held.splitlines() if len(line.split()) > 2}
+    new = {key.type: ssh.known_hosts_line(name, key.type, key.key) for key in keys if key.type not in kinds}
+    if new:
+        # ssh runs as the operator: host keys are public
+        files.write_atomic(known, held + "".join(f"{line.strip()}\n" for line in new.values()), mode=0o644)
