@@ -66,4 +66,5 @@ def test_a_fault_is_one_line() -> None:
     assert str(Fault("f.yaml", 1, 2, "a.b", "it is wrong", "mend it")) == "f.yaml:1:2: a.b: it is wrong; mend it"
     assert str(Fault("f.yaml", 1, 2, "", "it is wrong")) == "f.yaml:1:2: it is wrong"
     assert dotted(("guests", "alice", "network", 0, "mac")) == "guests.alice.network[0].mac"
+    assert dotted(("guests", "x" * 5000)) == f"guests.{'x' * 67}..."
     assert nearest({}, ("guests",)) == Position("", 1, 1)

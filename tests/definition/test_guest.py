@@ -158,7 +158,7 @@ def test_a_recorded_guest_is_the_same_guest(made: Guest) -> None:
 
 
 def test_a_record_has_only_absolute_paths() -> None:
-    with pytest.raises(ValidationError, match=r"b\.qcow2 is not absolute"):
+    with pytest.raises(ValidationError, match=r"b\.qcow2. is not absolute"):
         Guest.model_validate({"name": "alice", "memory": G, "image": "b.qcow2"})
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from pydantic import model_validator
 
+from .fault import quoted
 from .written import FilePath, Line, Written, wrong
 
 _KINDS = ("ssh-ed25519", "ssh-rsa", "ecdsa-sha2-nistp256", "ecdsa-sha2-nistp384", "ecdsa-sha2-nistp521")
@@ -35,7 +36,9 @@ class SshKey(Written):
         line = written.strip()
         if "PRIVATE KEY" in line:
             raise wrong("this is a private key", "write the public one, or the path of its .pub file")
-        return {"text": line} if line.startswith(("ssh-", "ecdsa-", "sk-")) else {"path": line}
+        first = line.split(" ")[0]
+        literal = first in KEY_KINDS or (line != first and first.startswith(("ssh-", "ecdsa-", "sk-")))
+        return {"text": line} if literal and "/" not in first else {"path": line}
 
     @model_validator(mode="after")
     def _check(self) -> SshKey:
@@ -53,7 +56,7 @@ def check_key(line: str) -> str:
     """
     parts = _KEY.fullmatch(line)
     if not parts or parts[1] not in KEY_KINDS:
-        raise wrong(f"{line[:40]!r} is not a public key", "write the whole line of a .pub file, or its path")
+        raise wrong(f"{quoted(line)} is not a public key", "write the whole line of a .pub file, or its path")
     name = parts[1].encode()
     try:
         blob = base64.b64decode(parts[2], validate=True)

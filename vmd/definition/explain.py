@@ -10,6 +10,7 @@ from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
 
+from .fault import quoted
 from .written import Wrong
 
 Loc = tuple[str | int, ...]
@@ -105,17 +106,17 @@ def _missing(_input: object, _details: Mapping[str, Any], place: _Place) -> tupl
 
 def _literal(value: object, details: Mapping[str, Any], _place: _Place) -> tuple[str, str]:
     known = [word.strip("' ") for word in str(details["expected"]).replace(" or ", ", ").split(",")]
-    return f"{_quoted(value)} is not known", unknown(str(value), known)
+    return f"{quoted(value)} is not known", unknown(str(value), known)
 
 
 def _text(value: object, _details: Mapping[str, Any], place: _Place) -> tuple[str, str]:
     if isinstance(value, (bool, int, float)):
-        return f"{_quoted(value)} is no text", f'write it in quotes: "{str(value).lower()}"'
-    return f"{_quoted(value)} is no text", _write(place, "a word")
+        return f"{quoted(value)} is no text", f'write it in quotes: "{str(value).lower()}"'
+    return f"{quoted(value)} is no text", _write(place, "a word")
 
 
 def _whole(value: object, _details: Mapping[str, Any], place: _Place) -> tuple[str, str]:
-    return f"{_quoted(value)} is no whole number", _write(place, "a number without quotes")
+    return f"{quoted(value)} is no whole number", _write(place, "a number without quotes")
 
 
 def _small(value: object, details: Mapping[str, Any], _place: _Place) -> tuple[str, str]:
@@ -128,15 +129,15 @@ def _large(value: object, details: Mapping[str, Any], _place: _Place) -> tuple[s
 
 def _pattern(value: object, _details: Mapping[str, Any], place: _Place) -> tuple[str, str]:
     hint = f"write it like {place.example}" if place.example else "write lower-case letters, digits and -"
-    return f"{_quoted(value)} can't be used here", hint
+    return f"{quoted(value)} can't be used here", hint
 
 
 def _list(value: object, _details: Mapping[str, Any], place: _Place) -> tuple[str, str]:
-    return f"{_quoted(value)} is no list", _write(place, "it in [ ]")
+    return f"{quoted(value)} is no list", _write(place, "it in [ ]")
 
 
 def _keys(value: object, _details: Mapping[str, Any], place: _Place) -> tuple[str, str]:
-    return f"{_quoted(value)} is no mapping", _write(place, "keys and values in { }")
+    return f"{quoted(value)} is no mapping", _write(place, "keys and values in { }")
 
 
 def _empty(_value: object, _details: Mapping[str, Any], place: _Place) -> tuple[str, str]:
@@ -148,18 +149,11 @@ def _long(_value: object, details: Mapping[str, Any], _place: _Place) -> tuple[s
 
 
 def _otherwise(value: object, _details: Mapping[str, Any], place: _Place) -> tuple[str, str]:
-    return f"{_quoted(value)} can't be used here", _write(place, "something else")
+    return f"{quoted(value)} can't be used here", _write(place, "something else")
 
 
 def _write(place: _Place, otherwise: str) -> str:
     return f"write {place.example or otherwise}"
-
-
-def _quoted(value: object) -> str:
-    if isinstance(value, (dict, list)):
-        return "a mapping" if isinstance(value, dict) else "a list"
-    shown = str(value).lower() if isinstance(value, bool) else repr(value)
-    return shown if len(shown) <= 40 else f"{shown[:37]}..."
 
 
 _WORDS: Mapping[str, Callable[[object, Mapping[str, Any], _Place], tuple[str, str]]] = {

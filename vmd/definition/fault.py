@@ -37,8 +37,19 @@ class Fault(NamedTuple):
 
 def dotted(key: Key) -> str:
     """Show a key: ``guests.alice.network[0]``."""
-    shown = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in key)
+    shown = "".join(f"[{part}]" if isinstance(part, int) else f".{_short(part)}" for part in key)
     return shown.removeprefix(".")
+
+
+def quoted(value: object) -> str:
+    """Quote a value in a message; never more than a line of it, whatever it is."""
+    if value is None or isinstance(value, (dict, list)):
+        return "nothing" if value is None else "a mapping" if isinstance(value, dict) else "a list"
+    return str(value).lower() if isinstance(value, bool) else repr(_short(value) if isinstance(value, str) else value)
+
+
+def _short(words: str) -> str:
+    return words if len(words) <= 70 else f"{words[:67]}..."
 
 
 def nearest(where: Mapping[Key, Position], key: Key) -> Position:

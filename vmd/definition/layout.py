@@ -160,9 +160,9 @@ class Layout:
         """The directory of the installer ISOs that vmd made."""
         return f"{self.directories.state}/iso"
 
-    def iso(self, release: str, key: str) -> str:
-        """Name the installer ISO of a release; ``key`` tells all that went into it."""
-        return f"{self.isos}/{release}-{key}.iso"
+    def iso(self, key: str) -> str:
+        """Name an installer ISO; ``key`` tells the release and all that went into it."""
+        return f"{self.isos}/{key}.iso"
 
     @property
     def capabilities(self) -> str:

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
+from .fault import quoted
 from .written import Address, Count, Mac, Written, address, wrong
 
 USER = "user"
@@ -45,7 +46,7 @@ class Forward(Written):
             return written
         parts = _FORWARD.fullmatch(written) if isinstance(written, str) else None
         if not parts:
-            raise wrong(f"{written!r} is not a port forward", "write it as 8080:80, host's port first")
+            raise wrong(f"{quoted(written)} is not a port forward", "write it as 8080:80, host's port first")
         listen, host, guest, protocol = parts.groups()
         return {
             "address": _bare(listen or LOOPBACK),
@@ -75,7 +76,7 @@ class Vnc(Written):
             return written
         parts = _VNC.fullmatch(written) if isinstance(written, str) else None
         if not parts:
-            raise wrong(f"{written!r} is not a VNC display", "write it as 127.0.0.1:1, address and display")
+            raise wrong(f"{quoted(written)} is not a VNC display", "write it as 127.0.0.1:1, address and display")
         listen, display = parts.groups()
         return {"address": _bare(listen.replace("localhost", LOOPBACK) or LOOPBACK), "display": int(display)}
 
@@ -107,7 +108,7 @@ class Nic(Written):
     def _check(self) -> Nic:
         if self.network != USER:
             raise wrong(
-                f"there is no network {self.network!r}: networks other than user are not there yet",
+                f"there is no network {quoted(self.network)}: networks other than user are not there yet",
                 "write user, or leave the key out",
             )
         if self.address:
@@ -121,7 +122,10 @@ def _check_static(written: str, gateway: str | None) -> None:
     try:
         interface = ipaddress.ip_interface(written)
     except ValueError:
-        raise wrong(f"{written!r} is not an address with its prefix length", "say 192.168.9.2/24") from None
+        raise wrong(f"{quoted(written)} is not an address with its prefix length", "say 192.168.9.2/24") from None
+    network = interface.network
+    if network.num_addresses > 2 and interface.ip in (network.network_address, network.broadcast_address):
+        raise wrong(f"{interface.ip} is no host's address in {network}", "say 192.168.9.2/24")
     if gateway and (ipaddress.ip_address(gateway) not in interface.network or gateway == str(interface.ip)):
         raise wrong(f"the gateway {gateway} is no other address of {interface.network}", "name the router's")
 

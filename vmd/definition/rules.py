@@ -63,7 +63,7 @@ def _ways_to_a_disk(guest: Guest) -> Iterator[Wrong]:
     ways = [key for key in ("install", "image", "boot") if getattr(guest, key)]
     if len(ways) > 1:
         yield Wrong((ways[1],), f"{' and '.join(ways)} can't stand together", f"keep one of {_list(ways)}")
-    elif not ways and guest.board.firmwares and not (guest.disk and guest.disk.path and not guest.disk.size):
+    elif not ways and guest.board.firmwares and (not guest.disk or guest.disk.size):
         hint = "write install, image or boot" if guest.disk else "give it a disk, an image, or boot: {kernel: …}"
         yield Wrong((), "there is nothing that it could boot", hint)
     if guest.install and not (guest.disk and guest.disk.size):

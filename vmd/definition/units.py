@@ -9,6 +9,7 @@ import re
 from decimal import Decimal
 
 from ..errors import UsageError
+from .fault import quoted
 
 SIZE_PATTERN = r"^ *[0-9]{1,19}(\.[0-9]{1,9})? ?([KkMmGgTtPp]([Ii]?[Bb])?|[Bb]) *$"
 """A size, as a regular expression that Python and JSON Schema read alike."""
@@ -42,7 +43,7 @@ def parse_size(written: object) -> int:
     :raise UsageError: it is a bare number, not a size, zero, or larger than `LARGEST`.
     """
     if not isinstance(written, str) or not re.fullmatch(SIZE_PATTERN, written):
-        raise UsageError(f"{_shown(written)} is not a size{_bare(written)}", _SAY_SIZE)
+        raise UsageError(f"{quoted(written)} is not a size{_bare(written)}", _SAY_SIZE)
     number, unit = _SIZE.findall(written)[0]
     exact = Decimal(number) * 1024 ** _POWERS[unit.lower()]
     size = int(exact) if exact == int(exact) else int(exact) // 512 * 512
@@ -66,7 +67,7 @@ def parse_duration(written: object) -> float:
     :raise UsageError: it is a bare number, not a duration, zero, or longer than `LONGEST`.
     """
     if not isinstance(written, str) or not re.fullmatch(DURATION_PATTERN, written):
-        raise UsageError(f"{_shown(written)} is not a duration{_bare(written)}", _SAY_DURATION)
+        raise UsageError(f"{quoted(written)} is not a duration{_bare(written)}", _SAY_DURATION)
     seconds = float(sum(Decimal(number) * _SECONDS[unit] for number, unit in _PART.findall(written)))
     if not 0 < seconds <= LONGEST:
         raise UsageError(f"{written} is too {'long' if seconds else 'short'} a time", _SAY_DURATION)
@@ -80,15 +81,6 @@ def format_duration(seconds: float) -> str:
         count, rest = divmod(rest, size)
         words += f"{count}{unit}" if count else ""
     return words or "0s"
-
-
-def _shown(written: object) -> str:
-    """Quote a value in a message: never more than a line of it."""
-    if not isinstance(written, (str, int, float)):
-        kind = "a mapping" if isinstance(written, dict) else "a list"
-        return "nothing" if written is None else kind
-    words = str(written).lower() if isinstance(written, bool) else str(written)
-    return repr(words) if len(words) <= 40 else repr(f"{words[:37]}...")
 
 
 def _bare(written: object) -> str:

@@ -16,6 +16,7 @@ from pydantic_core import PydanticCustomError
 from pydantic_core.core_schema import ValidationInfo
 
 from ..errors import UsageError
+from .fault import quoted
 from .units import DURATION_PATTERN, SIZE_PATTERN, parse_duration, parse_size
 
 LABEL_PATTERN = r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$"
@@ -75,25 +76,25 @@ def _measured(value: object, info: ValidationInfo, parse: Any) -> object:
 
 def _path(value: str, info: ValidationInfo) -> str:
     if value.startswith("~"):
-        raise wrong(f"{value} starts with ~, which only a shell understands", "write the absolute path")
+        raise wrong(f"{quoted(value)} starts with ~, which only a shell understands", "write the absolute path")
     if not value or "\0" in value or "\n" in value:
         raise wrong("this is not a path", "write the path of a file")
     directory = info.context.directory if isinstance(info.context, Text) else ""
     path = posixpath.normpath(posixpath.join(directory, value))
     if info.context is None and not path.startswith("/"):
-        raise wrong(f"{value} is not absolute", "write the absolute path")
+        raise wrong(f"{quoted(value)} is not absolute", "write the absolute path")
     return path
 
 
 def _label(value: str) -> str:
     if not re.fullmatch(LABEL_PATTERN, value):
-        raise wrong(f"{value!r} is not a name", LABEL_RULE)
+        raise wrong(f"{quoted(value)} is not a name", LABEL_RULE)
     return value
 
 
 def _mac(value: str) -> str:
     if not re.fullmatch(r"[0-9A-Fa-f]{2}(:[0-9A-Fa-f]{2}){5}", value):
-        raise wrong(f"{value!r} is not a MAC address", "write it as 52:54:00:12:34:56")
+        raise wrong(f"{quoted(value)} is not a MAC address", "write it as 52:54:00:12:34:56")
     if int(value[:2], 16) & 1 or not int(value.replace(":", ""), 16):
         raise wrong(f"{value} can't be a NIC's own MAC address", "take one that starts with 52:54:00")
     return value.lower()
@@ -107,7 +108,7 @@ def address(value: str) -> str:
     try:
         return str(ipaddress.ip_address(value))
     except ValueError:
-        raise wrong(f"{value!r} is not an IP address", "write it as 192.168.9.1") from None
+        raise wrong(f"{quoted(value)} is not an IP address", "write it as 192.168.9.1") from None
 
 
 def _line(value: str) -> str:
