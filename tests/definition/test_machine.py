@@ -5,7 +5,7 @@ from typing import get_args
 import pytest
 
 from vmd.definition.guest import Guest
-from vmd.definition.machine import ARCHES, INSTALLERS, MACHINES, Arch, Machine
+from vmd.definition.machine import ARCHES, INSTALLERS, MACHINES, Arch, Bus, Machine
 
 ROWS = [(machine, name, arch) for machine in MACHINES.values() for name, arch in machine.arches.items()]
 every_row = pytest.mark.parametrize(("machine", "name", "arch"), ROWS, ids=[name for _, name, _ in ROWS])
@@ -51,3 +51,53 @@ def test_the_words_of_a_guest_are_the_rows() -> None:
 def test_the_defaults_are_the_first() -> None:
     malta = MACHINES["malta"]
     assert (malta.arch, malta.nic, malta.disk_bus) == ("mipsel", "pcnet", "ide")
+
+
+def boots(machine: Machine, arch: Arch, *words: str) -> subprocess.CompletedProcess[str]:
+    """Make the board, with its processor stopped, and leave by the monitor."""
+    if not shutil.which(arch.binary):
+        pytest.skip(f"{arch.binary} is not installed")
+    argv = (arch.binary, "-machine", machine.name, "-accel", "tcg", "-cpu", arch.cpu["tcg"], "-nodefaults", "-S")
+    quiet = ("-display", "none", "-monitor", "stdio")
+    return subprocess.run((*argv, *quiet, *words), input="quit\n", capture_output=True, text=True, check=False)
+
+
+def on(bus: Bus, node: str) -> list[str]:
+    """The words for one drive on a bus, with a controller of its own where it needs one."""
+    controller = ["-device", f"{bus.controller},id=c-{node}"] if bus.controller else []
+    drive = f"driver=null-co,node-name={node},read-only=on"
+    place = f",bus=c-{node}.0" if bus.controller else ""
+    return [*controller, "-blockdev", drive, "-device", f"{bus.device},drive={node}{place}"]
+
+
+@every_row
+def test_the_board_takes_a_disk_on_every_bus_a_cd_and_the_fat_drive(machine: Machine, name: str, arch: Arch) -> None:
+    words = [*on(machine.cdrom, "cd"), *on(machine.fat, "fat")]
+    for word, bus in machine.disk_buses.items():
+        # an ide-hd can't be read-only, a CD must be
+        words += [part.replace(",read-only=on", "") for part in on(bus, word)]
+    done = boots(machine, arch, *words)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@every_row
+def test_the_board_takes_every_nic_and_device(machine: Machine, name: str, arch: Arch) -> None:
+    extra = (machine.rng, machine.serial_bus, machine.video, machine.panic)
+    words = [word for device in (*machine.nics, *extra) if device for word in ("-device", device)]
+    done = boots(machine, arch, *words)
+    assert done.returncode == 0, done.stderr
+
+
+@every_row
+def test_the_limits_of_the_board_are_qemus(machine: Machine, name: str, arch: Arch) -> None:
+    assert boots(machine, arch, "-m", f"{machine.min_memory}B").returncode == 0
+    most = min(machine.max_memory, 2 << 30)  # more than that is the host's limit, not the board's
+    assert boots(machine, arch, "-m", f"{most}B").returncode == 0
+    assert boots(machine, arch, "-smp", f"1,maxcpus={machine.max_cpus}").returncode == 0
+
+
+def test_malta_has_at_most_two_gigabytes() -> None:
+    malta = MACHINES["malta"]
+    done = boots(malta, malta.arches["mipsel"], "-m", f"{malta.max_memory + (1 << 20)}B")
+    assert done.returncode != 0
+    assert "Too much memory" in done.stderr
