@@ -129,4 +129,8 @@ def _unknown_installer(fleet: Fleet, guest: Guest) -> Fault:
     known = (*INSTALLERS, *fleet.installers)
     hint = unknown(guest.install or "", known)
     key: Key = ("guests", guest.name, "install")
+    broken = fleet.where.get(("installers", guest.install or ""))
+    if broken:
+        message = f"the installer {guest.install!r} is at fault itself"
+        return Fault(*fleet.position(*key), dotted(key), message, f"mend it at {broken}")
     return Fault(*fleet.position(*key), dotted(key), f"there is no installer {guest.install!r}", hint)

@@ -41,6 +41,9 @@ def _board(guest: Guest) -> Iterator[Wrong]:
         yield Wrong(("cpus",), f"{board.name} can't have {guest.cpus} processors", f"write {limits}")
     if guest.accel not in ("auto", *guest.run_by.cpu):
         yield Wrong(("accel",), f"{guest.arch} can't run by {guest.accel} on this board", "write auto or tcg")
+    never_kvm = guest.accel == "tcg" or "kvm" not in guest.run_by.cpu
+    if never_kvm and guest.cpu and guest.cpu.split(",")[0] == "host":
+        yield Wrong(("cpu",), "there is no host's CPU without KVM", "leave the key out")
 
 
 def _devices(guest: Guest) -> Iterator[Wrong]:
