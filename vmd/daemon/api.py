@@ -31,6 +31,9 @@ log = logging.getLogger(__name__)
 CHANGES = frozenset({"up", "down", "restart", "wait", "rm", "iso"})
 """The verbs that answer with a stream of events."""
 
+YOURS = ("the public keys of whoever says up",)
+"""What stands for the keys in a plan that nobody has asked to carry out."""
+
 
 class Api:
     """Answers requests about one fleet."""
@@ -121,7 +124,7 @@ def _defined(kept: Supervisor) -> Guest:
 
 async def _plan(kept: Supervisor) -> dict[str, Any]:
     try:
-        planned = await kept.plan_up(_defined(kept))
+        planned = await kept.plan_up(_defined(kept), YOURS)
     except VmdError as error:
         return {"name": kept.name, "steps": [], "error": str(error)}
     told = [{"step": steps.name(step), "text": step.text} for step in planned]
@@ -133,7 +136,7 @@ async def _argv(kept: Supervisor) -> list[str]:
     if kept.running is not None:
         booted = files.read_record(Path(kept.running.places.booted)) or {}
         return list(booted.get("argv", []))
-    planned = await kept.plan_up(_defined(kept))
+    planned = await kept.plan_up(_defined(kept), YOURS)
     return next((list(steps.argv(step)) for step in planned if isinstance(step, steps.Start)), [])
 
 

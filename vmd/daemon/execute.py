@@ -95,11 +95,10 @@ class Executor:
         files.make_directory(directory, 0o700, self.home.owner)
         for name, content in step.files:
             files.write_atomic(directory / name, content, 0o600, self.home.owner)
-        fat.check_directory(directory)
+        fat.check_directory(directory, self.home.qemu_user)
         if step.image:
             image = Path(step.image)
-            image.unlink(missing_ok=True)
-            await fat.make(image, directory, step.label)
+            await fat.make(image, directory, step.label, self.home.qemu_user)
             self._hand_over(image)
 
     def _make_variables(self, step: MakeVariables) -> None:

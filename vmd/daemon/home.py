@@ -57,7 +57,8 @@ class Home:
         if isinstance(mine, int) and (running or (mine not in taken and port.is_free(mine))):
             return mine
         chosen = port.free_port(preferred=mine if isinstance(mine, int) else None, taken=taken)
-        files.write_record(lock, {**record, "ssh_port": chosen})
+        if lock.parent.exists():  # else this is only a plan, and a plan leaves nothing behind
+            files.write_record(lock, {**record, "ssh_port": chosen})
         return chosen
 
     def _taken_ports(self, name: str) -> frozenset[int]:

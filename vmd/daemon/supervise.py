@@ -7,6 +7,7 @@ import signal
 import time
 from collections.abc import Coroutine
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -84,20 +85,21 @@ class Supervisor:
 
     # -- plan
 
-    async def place(self, guest: Guest) -> Place:
-        """Where it lives and all that is observed of it now."""
+    async def place(self, guest: Guest, keys: tuple[str, ...] = ()) -> Place:
+        """Where it lives and all that is observed of it now; ``keys`` stand in where it has none yet."""
         host = await self.home.facts.host([guest.run_by.binary])
         process, _ = under_way(self.home.places(self.name).install_record)
         if process is not None:
             process.close()
         state = await self.running.state() if self.running else ("running" if process else None)
         observed = await observe(guest, self.home, run_state=state, installing=process is not None)
+        observed = replace(observed, keys=observed.keys or (() if guest.ssh_keys else keys))
         return Place(self.home.places(self.name, guest), host, observed)
 
-    async def plan_up(self, guest: Guest) -> tuple[Up, ...]:
-        """The steps that would lead it up from where it is."""
+    async def plan_up(self, guest: Guest, keys: tuple[str, ...] = ()) -> tuple[Up, ...]:
+        """The steps that would lead it up from where it is; ``keys`` are those of whoever asks."""
         own = self.home.fleet.installers.get(guest.install or "")
-        return reconcile.up(guest, own, await self.place(guest))
+        return reconcile.up(guest, own, await self.place(guest, keys))
 
     # -- jobs: each goes on whether or not who asked still listens
 
