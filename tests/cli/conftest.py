@@ -98,7 +98,8 @@ def environ(place: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
     for name in ("config", "state", "runtime", "home"):
         (place / name).mkdir()
         monkeypatch.setenv(f"VMD_{name.upper()}_DIR" if name != "home" else "HOME", str(place / name))
-    monkeypatch.delenv("SSH_AUTH_SOCK", raising=False)
+    for name in ("SSH_AUTH_SOCK", "PYTHONUNBUFFERED"):  # a user's agent has keys; unbuffered, a pipe is another
+        monkeypatch.delenv(name, raising=False)
     return dict(os.environ)
 
 

@@ -33,6 +33,9 @@ def main(words: Sequence[str] | None = None) -> int:
         return error.exit_code
     except KeyboardInterrupt:
         return INTERRUPTED
+    except KeyError as error:  # every word of vmctl's own is in its table: this one was looked for in an answer
+        show.complaint(f"vmd's answer lacks {error}", "are vmctl and vmd of one version? vmctl version")
+        return Exit.FAILED
     except OSError as error:
         show.complaint(str(error))
         return Exit.FAILED

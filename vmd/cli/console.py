@@ -72,6 +72,19 @@ def _raw_terminal(terminal: int) -> Iterator[None]:
             signal.signal(number, handler)
 
 
+@contextmanager
+def _alarm() -> Iterator[socket.socket]:
+    """Yield a socket that a signal makes readable: one that comes just before select(2) would not end its wait."""
+    ours, pythons = socket.socketpair()
+    with ours, pythons:
+        pythons.setblocking(False)
+        before = signal.set_wakeup_fd(pythons.fileno(), warn_on_full_buffer=False)
+        try:
+            yield ours
+        finally:
+            signal.set_wakeup_fd(before)
+
+
 def _end(number: int, _: FrameType | None) -> NoReturn:
     raise SystemExit(128 + number)
 
@@ -92,15 +105,16 @@ class Pipe:
     def carry(self) -> bool:
         """Carry until a side has ended and what it said is through; True if that was the escape."""
         self._connection.setblocking(False)
-        while self._ours and self._theirs:
-            self._turn(None)
+        with _alarm() as alarm:
+            while self._ours and self._theirs:
+                self._turn(None, alarm)
         if not self._escaped:
             self._drain()
         return self._escaped
 
-    def _turn(self, wait: float | None) -> bool:
+    def _turn(self, wait: float | None, *alarms: socket.socket) -> bool:
         """Move what can be moved; False if in ``wait`` seconds nothing could."""
-        sources: list[socket.socket | int] = [self._connection]
+        sources: list[socket.socket | int] = [self._connection, *alarms]
         if self._ours and len(self._unsent) < _BLOCK:
             sources.append(self._keyboard)
         ready, writable, _ = select.select(sources, [self._connection] if self._unsent else [], [], wait)

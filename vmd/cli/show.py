@@ -48,7 +48,9 @@ def facts(body: Mapping[str, Any] | Sequence[Any]) -> None:
 
 def octets(block: bytes) -> None:
     """Write bytes as they are, at once."""
-    sys.stdout.buffer.write(block)
+    rest = memoryview(block)
+    while rest:  # where PYTHONUNBUFFERED is set, this is a bare write(2), which may write less
+        rest = rest[sys.stdout.buffer.write(rest) or 0 :]
     sys.stdout.buffer.flush()
 
 
