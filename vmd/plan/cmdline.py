@@ -96,11 +96,15 @@ def identity(guest: Guest, place: Place) -> Iterator[Option]:
     yield Option("", ("-uuid", guest_uuid(place.host.fleet_id, guest.name)))
 
 
+def accelerator(guest: Guest, qemu: QemuFacts) -> str:
+    """What executes the guest's code: ``kvm``, or ``tcg`` where the guest or its architecture leaves no choice."""
+    accel = qemu.accel if guest.accel == "auto" else guest.accel
+    return accel if accel in guest.run_by.cpu else "tcg"
+
+
 def board(guest: Guest, qemu: QemuFacts) -> Iterator[Option]:
     """The board by its versioned name, what executes its code, and its processor."""
-    accel = qemu.accel if guest.accel == "auto" else guest.accel
-    if accel not in guest.run_by.cpu:
-        accel = "tcg"
+    accel = accelerator(guest, qemu)
     more = dict(guest.board.options)
     yield Option("machine", ("-machine", _options(qemu.machines.get(guest.machine, guest.machine), **more)))
     yield Option("accel", ("-accel", accel))
@@ -157,7 +161,8 @@ def _root_device(guest: Guest) -> str:
     """What Linux calls the root file system's device (Documentation/admin-guide/devices.txt)."""
     if guest.boot and guest.boot.root != "disk":
         return "/dev/sr0"
-    return "/dev/vda" if guest.disk_bus == "virtio" else "/dev/sda"
+    # both hang on the same kind of bus, and the guest's own disk comes first
+    return f"/dev/{'vd' if guest.disk_bus == 'virtio' else 'sd'}{'b' if guest.disk else 'a'}"
 
 
 def disk(guest: Guest, path: str, bootindex: int, *, throwaway: bool = False) -> Iterator[Option]:
@@ -218,8 +223,7 @@ def interface(guest: Guest, place: Place, index: int, nic: Nic) -> Iterator[Opti
 
 
 def _forward(forward: Forward) -> str:
-    listen = f"[{forward.address}]" if ":" in forward.address else forward.address
-    return f"{forward.protocol}:{listen}:{forward.host}-:{forward.guest}"
+    return f"{forward.protocol}:{forward.address}:{forward.host}-:{forward.guest}"
 
 
 def _screen(guest: Guest, place: Place) -> Iterator[Option]:

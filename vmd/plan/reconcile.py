@@ -12,7 +12,7 @@ from ..definition.guest import Guest
 from ..definition.machine import Bus
 from ..errors import Refused, VmdError
 from . import seed
-from .cmdline import Place, boot_line, install_line
+from .cmdline import Place, accelerator, boot_line, install_line
 from .step import (
     AcceptDisk,
     AskAgent,
@@ -46,7 +46,7 @@ SCSI_CD = Bus("scsi-cd", "virtio-scsi-pci")
 """How the installers that vmd builds itself find their CD: their kernel has no AHCI, and this is the faster way."""
 
 IDE_CD = Bus("ide-cd")
-"""How any other installer finds its CD: what every board's firmware and every kernel knows."""
+"""How any other installer finds its CD on a board that has IDE or SATA: every firmware and every kernel knows it."""
 
 
 def up(guest: Guest, installer: Installer | None, place: Place) -> tuple[Up, ...]:
@@ -57,6 +57,7 @@ def up(guest: Guest, installer: Installer | None, place: Place) -> tuple[Up, ...
     if place.observed.running and not place.observed.installing:
         return ()
     _check_host(guest, place)
+    _check_devices(guest)
     _check_files(guest, place)
     return (*_disk(guest, installer, place), *_seed_of_image(guest, place), _start(guest, place))
 
@@ -69,12 +70,17 @@ def down(guest: Guest | None, place: Place, timeout: float) -> tuple[Down, ...]:
         return discard
     if observed.installing:
         return (Quit(QUIT_TAKES), Kill(), *discard)
-    polite: list[Down] = []
-    if observed.run_state == "running" and (guest is None or guest.board.serial_bus):
-        polite.append(AskAgent(AGENT_ANSWERS, timeout / 2))
-    if observed.run_state == "running" and (guest is None or guest.board.power_button):
-        polite.append(PressPower(timeout, PRESS_AGAIN))
+    polite = _polite(guest, timeout) if observed.run_state == "running" else ()
     return (*polite, Quit(QUIT_TAKES), Kill())
+
+
+def _polite(guest: Guest | None, timeout: float) -> Iterator[Down]:
+    """The rungs that ask the guest; a board without a power button leaves all the time to the agent."""
+    button = guest is None or guest.board.power_button
+    if guest is None or guest.board.serial_bus:
+        yield AskAgent(AGENT_ANSWERS, timeout / 2 if button else timeout)
+    if button:
+        yield PressPower(timeout, PRESS_AGAIN)
 
 
 def _start(guest: Guest, place: Place) -> Start:
@@ -89,6 +95,22 @@ def _check_host(guest: Guest, place: Place) -> None:
         raise Refused(f"{guest.name}: machine: {qemu.binary} has no {guest.machine}", "vmctl doctor lists boards")
     if guest.firmware == "uefi" and place.host.firmware is None:
         raise Refused(f"{guest.name}: firmware: no UEFI firmware is installed", "apt install ovmf")
+
+
+def _check_devices(guest: Guest) -> None:
+    """Refuse what QEMU itself does not take (7.2 to 10.0)."""
+    for forward in (forward for nic in guest.nics for forward in nic.forward):
+        if ":" in forward.address:
+            raise Refused(
+                f"{guest.name}: forward: QEMU's own NAT can't listen on the IPv6 address {forward.address}",
+                "write an IPv4 address",
+            )
+    device = guest.board.disk_buses[guest.disk_bus].device
+    if guest.boot and guest.boot.root == "disk" and device == "ide-hd":
+        raise Refused(
+            f"{guest.name}: boot.root: on the bus {guest.disk_bus} a disk can't be read-only",
+            "leave root out: the rootfs is a CD then",
+        )
 
 
 def _check_files(guest: Guest, place: Place) -> None:
@@ -132,11 +154,11 @@ def _install(guest: Guest, installer: Installer | None, place: Place) -> Iterato
     own = installer is not None
     rules = installer or BUILT_IN
     iso = rules.iso if own else place.host.isos[name]
-    scale = place.qemu(guest).tcg_scale if place.qemu(guest).accel == "tcg" else 1.0
+    scale = place.qemu(guest).tcg_scale if accelerator(guest, place.qemu(guest)) == "tcg" else 1.0
     run = RunInstaller(
         name,
         guest.run_by.binary,
-        install_line(guest, place, iso, IDE_CD if own else SCSI_CD),
+        install_line(guest, place, iso, _cd_of_any(guest) if own else SCSI_CD),
         rules.success,
         rules.timeout * scale,
         rules.silence * scale,
@@ -145,6 +167,11 @@ def _install(guest: Guest, installer: Installer | None, place: Place) -> Iterato
         yield from _blank(guest, place, iso, own=own)
     yield run
     yield AcceptDisk(place.layout.disk_tmp, place.layout.disk)
+
+
+def _cd_of_any(guest: Guest) -> Bus:
+    ide = any(bus.device == "ide-hd" for bus in guest.board.disk_buses.values())
+    return IDE_CD if ide else guest.board.cdrom
 
 
 def _blank(guest: Guest, place: Place, iso: str, *, own: bool) -> Iterator[Up]:
@@ -182,7 +209,8 @@ def _seed_of_image(guest: Guest, place: Place) -> Iterator[Up]:
         return
     if guest.user_data and guest.user_data in place.observed.unreadable:
         raise VmdError(f"{guest.name}: user_data: {place.observed.unreadable[guest.user_data]}")
-    _check_keys(guest, place)
+    if not guest.user_data:
+        _check_keys(guest, place)
     yield _write_seed(seed.cloud_seed(guest, place.observed, place.host), guest, place)
 
 

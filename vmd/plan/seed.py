@@ -33,7 +33,7 @@ def cloud_seed(guest: Guest, observed: Observed, host: HostFacts) -> Files:
     """
     identity = {"instance-id": guest_uuid(host.fleet_id, guest.name), "local-hostname": guest.hostname}
     own = observed.files.get(guest.user_data) if guest.user_data else None
-    files = [("meta-data", _json(identity)), ("user-data", own or _user_data(guest, observed))]
+    files = [("meta-data", _json(identity)), ("user-data", _user_data(guest, observed) if own is None else own)]
     if any(nic.address for nic in guest.nics):
         files.append(("network-config", _json(_network_config(guest, host))))
     return tuple(files)
@@ -98,4 +98,10 @@ def _lines(lines: list[str] | tuple[str, ...]) -> bytes:
 
 
 def _json(value: object) -> bytes:
-    return json.dumps(value, indent=1).encode() + b"\n"
+    """JSON that YAML reads alike: it knows neither JSON's pairs of surrogates nor bare unprintable characters."""
+    text = json.dumps(value, indent=1, ensure_ascii=False)
+    return "".join(char if char.isprintable() or char == "\n" else _escaped(char) for char in text).encode() + b"\n"
+
+
+def _escaped(char: str) -> str:
+    return f"\\u{ord(char):04x}" if ord(char) <= 0xFFFF else f"\\U{ord(char):08x}"
