@@ -113,7 +113,7 @@ def test_a_plan_says_nothing_to_do(capsys: pytest.CaptureFixture[str]) -> None:
     )
     said = capsys.readouterr()
     assert said.out == "alice:\n  make disk.qcow2, 40 GiB\nbob: nothing to do\n"
-    assert said.err == "eve: no ISO\n"
+    assert said.err == "vmctl: eve: no ISO\n"
 
 
 DOCTOR = {

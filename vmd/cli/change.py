@@ -147,8 +147,7 @@ def show_outcome(outcome: Json, failed: Json) -> None:
         if guest["ok"]:
             show.line(f"{name}: {guest['state']}{', ' if guest['rung'] else ''}{guest['rung'] or ''}")
             continue
-        message = str(guest["error"] or f"{name} is {guest['state']}")
-        show.complaint(message if name in message else f"{name}: {message}", guest["hint"] or "")
+        show.blame(name, str(guest["error"] or f"it is {guest['state']}"), guest["hint"] or "")
     if not outcome["ok"] and all(guest["ok"] for guest in outcome["guests"].values()):
         message = outcome.get("error") or failed.get("error") or "it failed, and vmd did not say why"
         show.complaint(str(message), outcome.get("hint") or failed.get("hint") or "")

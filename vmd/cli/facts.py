@@ -141,7 +141,7 @@ def show_plan(body: Json) -> None:
     """Write ``GET /v1/plan``: a guest, and its steps below."""
     for guest in body["guests"]:
         if guest["error"]:
-            show.complaint(str(guest["error"]), who=guest["name"])
+            show.blame(guest["name"], str(guest["error"]))
             continue
         show.line(f"{guest['name']}:{'' if guest['steps'] else ' nothing to do'}")
         for step in guest["steps"]:

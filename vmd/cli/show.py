@@ -34,11 +34,17 @@ def problem(error: VmdError) -> None:
     complaint(error.message, error.hint)
 
 
-def complaint(message: str, hint: str = "", who: str = "vmctl") -> None:
-    """Write what is wrong, led by whom it befell, and what to do, one indented line each."""
-    note(f"{who}: {message}")
+def complaint(message: str, hint: str = "") -> None:
+    """Write what is wrong and, indented, what to do."""
+    note(f"vmctl: {message}")
     for text in hint.splitlines():
         note(f"  {text}")
+
+
+def blame(guest: str, message: str, hint: str = "") -> None:
+    """Write what is wrong with a guest, led by its name unless the message is."""
+    led = message.startswith((f"{guest}:", f"{guest} ", f"{guest}'"))
+    complaint(message if led else f"{guest}: {message}", hint)
 
 
 def facts(body: Mapping[str, Any] | Sequence[Any]) -> None:
