@@ -166,10 +166,10 @@ def test_two_names_that_are_one_to_fat(seed: Path) -> None:
     [
         (0o600, Credentials(os.geteuid(), 1), True),
         (0o200, Credentials(os.geteuid(), 1), False),
-        (0o644, Credentials(65534, 65534), True),
-        (0o640, Credentials(65534, 65534), False),
-        (0o640, Credentials(65534, 65534, (os.getegid(),)), True),
-        (0o604, Credentials(65534, os.getegid()), False),
+        (0o644, Credentials(65533, 65533), True),
+        (0o640, Credentials(65533, 65533), False),
+        (0o640, Credentials(65533, 65533, (os.getegid(),)), True),
+        (0o604, Credentials(65533, os.getegid()), False),
     ],
 )
 def test_a_file_that_qemus_user_cannot_read(seed: Path, mode: int, user: Credentials, fits: bool) -> None:

@@ -65,6 +65,17 @@ async def test_missing_program() -> None:
     assert failed.value.status == 127
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
+async def test_missing_program_behind_a_directory_closed_to_its_user(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tmp_path.chmod(0o700)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin")
+    with pytest.raises(CommandFailed) as failed:
+        await run(("vmd-no-such-program",), timeout=10, user=Credentials(65534, 65534))
+    assert failed.value.status == 127
+
+
 async def test_program_without_execute_permission(tmp_path: Path) -> None:
     plain = tmp_path / "plain"
     plain.write_text("text")

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import os
 import shlex
+import shutil
 import signal
 from collections.abc import Container, Mapping, Sequence
 from typing import Any, cast
@@ -75,6 +76,9 @@ async def _start(
     except FileNotFoundError as error:
         raise CommandFailed(argv, 127, str(error)) from error
     except OSError as error:
+        # A directory of PATH that may not be searched gives "permission denied" for what is nowhere at all.
+        if "/" not in argv[0] and shutil.which(argv[0], path=environment.get("PATH")) is None:
+            raise CommandFailed(argv, 127, "") from error
         raise CommandFailed(argv, 126, f"cannot be run: {error}") from error
 
 
