@@ -31,6 +31,15 @@ def echo(connection: socket.socket) -> None:
         connection.sendall(block.upper())
 
 
+def echo_late(connection: socket.socket) -> None:
+    """Be a guest whose console ends with the one side of it: what it hears is said only if that side waits."""
+    connection.sendall(UPGRADED)
+    block = connection.recv(65536)
+    connection.setblocking(False)
+    if not select.select([connection], [], [], 0.2)[0]:  # readable is: hung up
+        connection.sendall(block.upper())
+
+
 def say_and_end(connection: socket.socket) -> None:
     connection.sendall(UPGRADED)
     connection.sendall(bytes(range(256)) * 4000)
@@ -54,6 +63,11 @@ def test_a_pipe_ends_when_the_guest_does(speaker: Speaker, environ: dict[str, st
         assert process.stdout is not None
         assert process.stdout.read() == bytes(range(256)) * 4000
         assert process.wait() == 0
+
+
+def test_an_answer_is_waited_for_after_the_last_word(speaker: Speaker, environ: dict[str, str]) -> None:
+    speaker.says["POST /v1/guests/alice/console?tail=0"] = echo_late
+    assert raw(environ, b"hello").stdout == b"HELLO"
 
 
 def test_a_tail_is_asked_for(speaker: Speaker, environ: dict[str, str]) -> None:

@@ -12,7 +12,7 @@ import time
 import tty
 from argparse import Namespace
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from types import FrameType
 from typing import NoReturn
 
@@ -157,16 +157,15 @@ class Pipe:
             self._unsent, self._ours = b"", False
 
     def _drain(self) -> None:
-        """Send what is unsent, say that no more comes, and hear the guest out."""
-        end = 0.0
-        while self._theirs:
-            if not self._unsent and not end:
-                end = time.monotonic() + DRAINED
-                with suppress(OSError):
-                    self._connection.shutdown(socket.SHUT_WR)
-            left = end - time.monotonic() if end else None
-            if (left is not None and left <= 0) or not self._turn(left and min(left, QUIET)):
-                return
+        """Send what is unsent, and hear the guest out: only its silence tells that it has answered.
+
+        The connection is not shut down half-way: vmd ends a console as soon as one side has.
+        """
+        while self._theirs and self._unsent:
+            self._turn(None)
+        end = time.monotonic() + DRAINED
+        while self._theirs and (left := end - time.monotonic()) > 0 and self._turn(min(left, QUIET)):
+            pass
 
 
 def _write(descriptor: int, block: bytes) -> None:
