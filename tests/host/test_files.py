@@ -192,9 +192,7 @@ def _hold_and_be_killed(path: Path) -> None:
 
 
 def test_a_killed_holder_holds_nothing(tmp_path: Path) -> None:
-    holder = multiprocessing.get_context("spawn").Process(
-        target=_hold_and_be_killed, args=(tmp_path / "lock",)
-    )
+    holder = multiprocessing.get_context("spawn").Process(target=_hold_and_be_killed, args=(tmp_path / "lock",))
     holder.start()
     holder.join()
     assert holder.exitcode == -9

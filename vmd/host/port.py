@@ -20,9 +20,9 @@ LISTENING: Final = "0A"
 
 
 def is_free(port: int, address: str = "127.0.0.1") -> bool:
-    """Whether a server could listen there now. Raises VmdError when this host does not have the address, or
-    when we may not: ports below 1024 are root's.
+    """Whether a server could listen there now.
 
+    Raises VmdError when this host does not have the address, or when we may not: ports below 1024 are root's.
     A port whose last connection has just been closed is free, as it is for QEMU, which sets SO_REUSEADDR too.
     """
     family = socket.AF_INET6 if ":" in address else socket.AF_INET

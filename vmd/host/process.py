@@ -216,7 +216,9 @@ def _start(argv: tuple[str, ...], output: int, die_with_parent: bool, options: d
             argv, stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True, **options
         )
     except OSError as error:
-        missing = error.errno == errno.ENOENT and error.filename == argv[0]
+        # A directory of PATH that may not be read makes it EACCES, though the program is nowhere.
+        nowhere = error.errno == errno.ENOENT or ("/" not in argv[0] and not shutil.which(argv[0]))
+        missing = nowhere and error.filename == argv[0]
         raise CommandFailed(argv, 127 if missing else 126, str(error)) from error
     child.returncode = 0  # from here on the pidfd is the child; Popen would poll it, and warn that it lives
     return child.pid
