@@ -1,1 +1,1 @@
-"""x"""
+"""The unattended-install ISO vmd can build itself, and the contract any other installer keeps."""
