@@ -1,7 +1,8 @@
 """Watch one unattended install from its first byte to its verdict.
 
-The transcript on disk is the truth: it is complete from byte 0 whoever was attached, so an install that an earlier
-vmd started is judged by the same words as one of our own.
+What is said while we listen comes from the console itself. What was said before, to a vmd that is gone, is in the
+transcript on disk. That is complete, though QEMU 7.2 may repeat a byte in it when its client is slow: so either may
+bring the good news.
 """
 
 from __future__ import annotations
@@ -16,7 +17,6 @@ from typing import Any
 
 from ..definition.units import format_duration
 from ..errors import InstallFailed, VmdError
-from ..host.transcript import follow
 from ..installer.contract import Failed, HostKey, Progress, Succeeded, Transcript
 from ..plan.step import RunInstaller
 from .running import Running, remember_keys
@@ -67,39 +67,22 @@ async def watch(name: str, running: Running, step: RunInstaller, announce: Calla
 
     :raise InstallFailed: it didn't succeed; QEMU is gone, transcript and screenshot are kept.
     """
-    heard = Watch(step, announce, Transcript(success=step.success))
     log = Path(running.places.install_log)
-    reading = asyncio.create_task(_read(log, running, heard))
-    try:
-        failure = await _until_over(running, heard)
-        await _drain(log, heard, reading)
-        if failure is None and not heard.succeeded:
-            failure = heard.failure or f"it turned itself off without saying {step.success}"
-        if failure is not None:
-            await _fail(name, running, heard, failure)
-        remember_keys(name, running.places, heard.keys)
-        await running.end(LAST_WORDS)
-    finally:
-        reading.cancel()
-        with suppress(asyncio.CancelledError):
-            await reading
+    heard = Watch(step, announce, Transcript(success=step.success))
+    heard.feed(log.read_bytes())
+    running.on_said = heard.feed
+    failure = await _until_over(running, heard)
+    if failure is None and not (heard.succeeded or _in_transcript(log, step)):
+        failure = heard.failure or f"it turned itself off without saying {step.success}"
+    if failure is not None:
+        await _fail(name, running, heard, failure)
+    remember_keys(name, running.places, heard.keys)
+    await running.end(LAST_WORDS)
 
 
-async def _read(log: Path, running: Running, heard: Watch) -> None:
-    async for data in follow(log, changed=running.console.output):
-        heard.feed(data)
-
-
-async def _drain(log: Path, heard: Watch, reading: asyncio.Task[None]) -> None:
-    """Read what is still to be read: the verdict may be its last line."""
-    reading.cancel()
-    with suppress(asyncio.CancelledError):
-        await reading
-    whole = Watch(heard.step, lambda _: None, Transcript(success=heard.step.success))
-    with suppress(FileNotFoundError):
-        whole.feed(log.read_bytes() + b"\n")
-    heard.succeeded, heard.failure = whole.succeeded, whole.failure
-    heard.keys, heard.transcript = whole.keys, whole.transcript
+def _in_transcript(log: Path, step: RunInstaller) -> bool:
+    """The transcript on disk holds the words of success."""
+    return any(isinstance(message, Succeeded) for message in Transcript(step.success).feed(log.read_bytes() + b"\n"))
 
 
 async def _until_over(running: Running, heard: Watch) -> str | None:

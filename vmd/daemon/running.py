@@ -46,6 +46,7 @@ class Running:
         self.powered_off = asyncio.Event()
         self.paused: str | None = None
         self.ssh_port = 0
+        self.on_said: Callable[[bytes], None] | None = None
         self._transcript: Transcript | None = None
         self._climb: asyncio.Task[None] | None = None
 
@@ -101,6 +102,8 @@ class Running:
 
     def _said(self, data: bytes) -> None:
         self.readiness.climb("kernel")
+        if self.on_said:
+            self.on_said(data)
         if self._transcript is not None:
             messages = self._transcript.feed(data)
             remember_keys(self.name, self.places, (key for key in messages if isinstance(key, HostKey)))
