@@ -21,6 +21,9 @@ from .step import Option
 SANDBOX = "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny"
 """QEMU's seccomp filter: it may neither start programs, nor gain rights, nor change its own limits."""
 
+IDE_PORTS = {"disk": "ide.0", "rootfs": "ide.1", "cd": "ide.1"}
+"""Each drive's port on a board's own IDE or SATA: a port of q35's takes one, and QEMU picks the first for all."""
+
 
 class Place(NamedTuple):
     """Where a guest lives and what it runs on: all a line needs besides the guest."""
@@ -76,7 +79,8 @@ def _contents(guest: Guest, place: Place) -> Iterator[Option]:
     yield from firmware(guest, place)
     yield from kernel(guest)
     if guest.disk or guest.image:
-        yield from disk(guest, place.layout.disk, bootindex=0)
+        # a PC's -kernel is itself what boots first
+        yield from disk(guest, place.layout.disk, bootindex=None if guest.boot else 0)
     yield from rootfs(guest)
     if guest.image:
         yield from seed(guest, place)
@@ -148,13 +152,13 @@ def kernel(guest: Guest) -> Iterator[Option]:
 
 
 def _command_line(guest: Guest) -> str:
-    written = guest.boot.cmdline.split() if guest.boot else []
+    written = guest.boot.cmdline if guest.boot else ""
     more = []
-    if not any(word.startswith("console=") for word in written):
+    if not any(word.startswith("console=") for word in written.split()):
         more.append(f"console={guest.board.console}")
-    if guest.boot and guest.boot.rootfs and not any(word.startswith("root=") for word in written):
+    if guest.boot and guest.boot.rootfs and not any(word.startswith("root=") for word in written.split()):
         more.append(f"root={_root_device(guest)} ro")
-    return " ".join([*more, *written])
+    return " ".join([*more, written]).strip()
 
 
 def _root_device(guest: Guest) -> str:
@@ -165,7 +169,7 @@ def _root_device(guest: Guest) -> str:
     return f"/dev/{'vd' if guest.disk_bus == 'virtio' else 'sd'}{'b' if guest.disk else 'a'}"
 
 
-def disk(guest: Guest, path: str, bootindex: int, *, throwaway: bool = False) -> Iterator[Option]:
+def disk(guest: Guest, path: str, bootindex: int | None, *, throwaway: bool = False) -> Iterator[Option]:
     """The guest's disk. A full host disk pauses the guest (``werror=stop``) instead of failing its writes."""
     form = guest.disk.format if guest.disk else "qcow2"
     cache = {"cache": {"no-flush": True}} if throwaway else {}
@@ -256,7 +260,8 @@ def _controller(bus: Bus, name: str, key: str) -> Iterator[Option]:
 
 
 def _drive(bus: Bus, node: str, bootindex: int | None, **more: str) -> str:
-    on = {"bus": f"{node}-bus.0"} if bus.controller else {}
+    ide = {"bus": IDE_PORTS[node]} if bus.device.startswith("ide-") else {}
+    on = {"bus": f"{node}-bus.0"} if bus.controller else ide
     order = {} if bootindex is None else {"bootindex": str(bootindex)}
     return _options(bus.device, drive=node, id=f"{node}-drive", **on, **order, **more)
 
