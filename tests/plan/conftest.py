@@ -1,0 +1,68 @@
+"""Guests, hosts and places for the tests of plan: all of it plain values."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from vmd.definition.fleet import Installer
+from vmd.definition.guest import Guest
+from vmd.definition.layout import Layout
+from vmd.definition.machine import MACHINES
+from vmd.definition.written import Text
+from vmd.plan.cmdline import Place
+from vmd.plan.observed import Firmware, HostFacts, Observed, QemuFacts
+from vmd.plan.step import Option
+from vmd.protocol import Directories
+
+GOLDEN = Path(__file__).with_name("golden")
+G = 1 << 30
+KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIKf4vC7kXqg9zQ1oTnUu3sXkqO8uJx3m2rFz5yH0bGdE dan@laptop"
+VERSIONED = {"q35": "pc-q35-7.2", "virt": "virt-7.2", "malta": "malta"}
+BINARIES = [arch.binary for board in MACHINES.values() for arch in board.arches.values()]
+
+
+def guest(root: str = "", /, **written: Any) -> Guest:
+    """A guest as it was written; relative paths are those of /srv."""
+    return Guest.model_validate({"name": "alice", "memory": "512M", **written}, context=Text(f"{root}/srv"))
+
+
+def mine(root: str = "", /, **written: Any) -> Installer:
+    """An installer of the operator's own."""
+    return Installer.model_validate({"name": "mine", "iso": "mine.iso", **written}, context=Text(f"{root}/srv"))
+
+
+def host(root: str = "", /, **qemu: Any) -> HostFacts:
+    """A host with every QEMU, each with these facts."""
+    isos = {name: f"{root}/var/lib/vmd/iso/{name}.iso" for name in ("debian-12", "debian-13")}
+    return HostFacts(
+        fleet_id="f1ee7",
+        qemu={binary: QemuFacts(binary, VERSIONED, **qemu) for binary in BINARIES},
+        isos=isos,
+        built=frozenset(isos.values()),
+        firmware=Firmware(f"{root}/usr/share/OVMF/OVMF_CODE_4M.fd", f"{root}/usr/share/OVMF/OVMF_VARS_4M.fd"),
+    )
+
+
+def place(alice: Guest, root: str = "", /, *, on: HostFacts | None = None, **observed: Any) -> Place:
+    """Where the guest lives, on a host with everything, and what was observed of it."""
+    directories = Directories(f"{root}/etc/vmd", f"{root}/var/lib/vmd", f"{root}/run/vmd")
+    layout = Layout(directories).guest(alice.name, alice.disk.path if alice.disk else None)
+    return Place(layout, on or host(root), Observed(**{"keys": (KEY,), "ssh_port": 2222, **observed}))
+
+
+def observe(where: Place, **observed: Any) -> Place:
+    """The same place, where this is observed besides."""
+    return where._replace(observed=dataclasses.replace(where.observed, **observed))
+
+
+def show(options: Iterable[Option]) -> str:
+    """One option a line, each led by its key."""
+    return "".join(f"{option.key or '-':<13} {' '.join(option.words)}\n" for option in options)
+
+
+def sections(parts: dict[str, Iterable[Option]]) -> str:
+    """Several such texts in one."""
+    return "\n".join(f"# {title}\n{show(options)}" for title, options in parts.items())
