@@ -75,7 +75,9 @@ def _version_2(nic: Nic) -> dict[str, Any]:
         return {"dhcp4": True}
     config: dict[str, Any] = {"addresses": [nic.address]}
     if nic.gateway:
-        config["routes"] = [{"to": "default", "via": nic.gateway}]
+        # cloud-init 22.4 (Debian 12) does not know the word default
+        everywhere = "::/0" if ":" in nic.gateway else "0.0.0.0/0"
+        config["routes"] = [{"to": everywhere, "via": nic.gateway}]
     if nic.dns:
         config["nameservers"] = {"addresses": list(nic.dns)}
     return config

@@ -212,5 +212,9 @@ def argv(step: Start | RunInstaller) -> tuple[str, ...]:
 
 
 def blame(options: tuple[Option, ...], said: str) -> Option | None:
-    """The option that QEMU complains of: it quotes the first words of an option it refuses (QEMU 7.2 to 10.0)."""
-    return next((option for option in options if " ".join(option.words) in said), None)
+    """The option that QEMU complains of: it quotes the whole of an option it refuses (QEMU 7.2 to 10.0).
+
+    The longest that is quoted: ``-device virtio-scsi-pci`` is the beginning of another, too.
+    """
+    quoted = (option for option in options if " ".join(option.words) in said)
+    return max(quoted, key=lambda option: len(" ".join(option.words)), default=None)
