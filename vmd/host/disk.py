@@ -87,8 +87,8 @@ async def create(  # noqa: PLR0913 - what an image is made of
     """
     arguments = ["-q", "-f", format, "-o", f"preallocation={preallocation}"]
     if backing is not None:
-        arguments += ["-b", _plain(backing), "-F", await _backing(path, size_bytes, backing, backing_format)]
-    arguments += ["--", _plain(path), *([str(size_bytes)] if size_bytes is not None else [])]
+        arguments += ["-b", plain(backing), "-F", await _backing(path, size_bytes, backing, backing_format)]
+    arguments += ["--", plain(path), *([str(size_bytes)] if size_bytes is not None else [])]
     try:
         os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600))
     except FileExistsError:
@@ -96,7 +96,7 @@ async def create(  # noqa: PLR0913 - what an image is made of
     except OSError as error:
         raise VmdError(f"{path} cannot be made: {error.strerror}") from error
     try:
-        await _qemu_img(path, "create", *arguments, limit=QUICK if preallocation == "off" else SLOW)
+        await qemu_img(path, "create", *arguments, limit=QUICK if preallocation == "off" else SLOW)
     except BaseException:
         path.unlink(missing_ok=True)
         raise
@@ -121,8 +121,7 @@ async def info(path: Path, format: str) -> ImageInfo:  # noqa: A002 - the field'
 
     :raise CommandFailed: it is not there, not readable, or not of that format.
     """
-    out = await _qemu_img(path, "info", "-U", "-f", format, "--output=json", "--", _plain(path))
-    told: dict[str, Any] = json.loads(out)
+    told = await header(path, format)
     special = told.get("format-specific", {}).get("data", {})
     return ImageInfo(
         path=path,
@@ -135,6 +134,13 @@ async def info(path: Path, format: str) -> ImageInfo:  # noqa: A002 - the field'
         dirty=told.get("dirty-flag", False),
         corrupt=special.get("corrupt", False),
     )
+
+
+async def header(path: Path, format: str) -> dict[str, Any]:  # noqa: A002 - the field's word
+    """Read all that an image's header says, in qemu-img's own words; else as :func:`info`."""
+    out = await qemu_img(path, "info", "-U", "-f", format, "--output=json", "--", plain(path))
+    told: dict[str, Any] = json.loads(out)
+    return told
 
 
 async def chain(path: Path, format: str) -> tuple[ImageInfo, ...]:  # noqa: A002 - the field's word
@@ -165,8 +171,8 @@ async def check(path: Path, format: str = "qcow2") -> CheckResult:  # noqa: A002
     if format == "raw":
         return CheckResult(0, 0, 0)
     # qemu-img(1): 2 is "corrupt", 3 is "leaks"; both with the whole answer.
-    arguments = ("check", "-f", format, "--output=json", "--", _plain(path))
-    told = json.loads(await _qemu_img(path, *arguments, limit=SLOW, accept=(0, 2, 3)))
+    arguments = ("check", "-f", format, "--output=json", "--", plain(path))
+    told = json.loads(await qemu_img(path, *arguments, limit=SLOW, accept=(0, 2, 3)))
     return CheckResult(told.get("corruptions", 0), told.get("leaks", 0), told["check-errors"])
 
 
@@ -181,7 +187,7 @@ async def resize(path: Path, size_bytes: int, format: str = "qcow2") -> bool:  #
         raise Refused(f"{path} has {now} bytes and will not shrink to {size_bytes}", "a disk only ever grows")
     if size_bytes == now:
         return False
-    await _qemu_img(path, "resize", "-q", "-f", format, "--", _plain(path), str(size_bytes))
+    await qemu_img(path, "resize", "-q", "-f", format, "--", plain(path), str(size_bytes))
     return True
 
 
@@ -232,11 +238,16 @@ def _same(one: Path, other: Path) -> bool:
     return one.exists() and one.samefile(other)
 
 
-def _plain(path: Path) -> str:
+def plain(path: Path) -> str:
+    """The path as qemu-img takes no part of it for anything else."""
     return str(path.absolute())
 
 
-async def _qemu_img(path: Path, *arguments: str, limit: float = QUICK, accept: tuple[int, ...] = (0,)) -> str:
+async def qemu_img(path: Path, *arguments: str, limit: float = QUICK, accept: tuple[int, ...] = (0,)) -> str:
+    """Run qemu-img, and say of a failure with the image at ``path`` what to do about it; ``limit`` is in seconds.
+
+    :raise CommandFailed: it failed.
+    """
     try:
         return await run(("qemu-img", *arguments), timeout=limit, accept=accept)
     except CommandFailed as error:

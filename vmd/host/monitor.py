@@ -55,6 +55,7 @@ class Monitor:
         self._queues: WeakSet[asyncio.Queue[MonitorEvent | None]] = WeakSet()
         self._over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._watcher: asyncio.Task[None] | None = None
+        self._lending = asyncio.Lock()
 
     @classmethod
     async def connect(
@@ -169,6 +170,15 @@ class Monitor:
             await self.execute("screendump", filename=str(path))  # and if that fails too, it says why
             return "ppm"
         return "png"
+
+    async def lend(self, descriptor: int) -> int:
+        """Give QEMU a file that it may not open by itself; return N of the ``/dev/fdset/N`` to name it by.
+
+        It has the descriptor until that node is deleted; ours can be closed at once (QMP reference, ``add-fd``).
+        """
+        async with self._lending:  # QEMU keeps the descriptors of one message only
+            self._client.send_fd_scm(descriptor)
+            return int((await self.execute("add-fd"))["fdset-id"])
 
     async def hmp(self, line: str) -> str:
         """Have QEMU carry out a line of its human monitor and return what that printed; a failure is text too."""
