@@ -34,7 +34,8 @@ def cloud_seed(guest: Guest, observed: Observed, host: HostFacts) -> Files:
     identity = {"instance-id": guest_uuid(host.fleet_id, guest.name), "local-hostname": guest.hostname}
     own = observed.files.get(guest.user_data) if guest.user_data else None
     files = [("meta-data", _json(identity)), ("user-data", _user_data(guest, observed) if own is None else own)]
-    if any(nic.address for nic in guest.nics):
+    # left to itself, cloud-init asks DHCP for one NIC alone
+    if len(guest.nics) > 1 or any(nic.address for nic in guest.nics):
         files.append(("network-config", _json(_network_config(guest, host))))
     return tuple(files)
 
