@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +14,19 @@ from vmd.definition.layout import Layout
 from vmd.definition.machine import MACHINES
 from vmd.definition.written import Text
 from vmd.plan.cmdline import Place
-from vmd.plan.observed import Firmware, HostFacts, Observed, QemuFacts
-from vmd.plan.step import Option
+from vmd.plan.observed import DiskFacts, Firmware, HostFacts, Observed, QemuFacts
+from vmd.plan.reconcile import up
+from vmd.plan.step import Option, Step, Up, name
 from vmd.protocol import Directories
 
 GOLDEN = Path(__file__).with_name("golden")
 G = 1 << 30
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIKf4vC7kXqg9zQ1oTnUu3sXkqO8uJx3m2rFz5yH0bGdE dan@laptop"
 VERSIONED = {"q35": "pc-q35-7.2", "virt": "virt-7.2", "malta": "malta"}
+DIR = "/var/lib/vmd/guests/alice"
+BOOT = {"kernel": "vmlinux", "initrd": "initrd", "rootfs": "root.squashfs"}
+IMAGE = DiskFacts("qcow2", 2 * G)
+DISK = DiskFacts("qcow2", 40 * G)
 BINARIES = [arch.binary for board in MACHINES.values() for arch in board.arches.values()]
 
 
@@ -39,7 +45,7 @@ def host(root: str = "", /, **qemu: Any) -> HostFacts:
     isos = {name: f"{root}/var/lib/vmd/iso/{name}.iso" for name in ("debian-12", "debian-13")}
     return HostFacts(
         fleet_id="f1ee7",
-        qemu={binary: QemuFacts(binary, VERSIONED, **qemu) for binary in BINARIES},
+        qemu={binary: QemuFacts(binary, **{"machines": VERSIONED, **qemu}) for binary in BINARIES},
         isos=isos,
         built=frozenset(isos.values()),
         firmware=Firmware(f"{root}/usr/share/OVMF/OVMF_CODE_4M.fd", f"{root}/usr/share/OVMF/OVMF_VARS_4M.fd"),
@@ -66,3 +72,28 @@ def show(options: Iterable[Option]) -> str:
 def sections(parts: dict[str, Iterable[Option]]) -> str:
     """Several such texts in one."""
     return "\n".join(f"# {title}\n{show(options)}" for title, options in parts.items())
+
+
+@dataclass(frozen=True)
+class Case:
+    """A guest as written, what was observed, what the host has, and the names of the steps."""
+
+    written: dict[str, Any]
+    steps: str
+    observed: dict[str, Any] = field(default_factory=dict)
+    host: dict[str, Any] = field(default_factory=dict)
+
+    def place(self, alice: Guest) -> Place:
+        """Where it is so."""
+        on = dataclasses.replace(host(), **self.host)
+        return place(alice, on=on, **{"image": IMAGE if alice.image else None, **self.observed})
+
+
+def names(plan: tuple[Step, ...]) -> str:
+    """The steps by name, in one line."""
+    return " ".join(name(step) for step in plan)
+
+
+def plan(alice: Guest, where: Place) -> tuple[Up, ...]:
+    """The steps up, by an installer of its own where it names one."""
+    return up(alice, mine() if alice.install == "mine" else None, where)
