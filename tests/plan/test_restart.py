@@ -32,7 +32,6 @@ CRASH = End("crashed", 3.0)
         ("on-failure", "crashed", True),
         ("on-failure", "killed", True),
         ("on-failure", "panicked", True),
-        ("on-failure", "watchdog", True),
         ("always", "powered-off", True),
         ("always", "crashed", True),
         ("always", "stopped", False),

@@ -7,7 +7,6 @@ import logging
 import os
 from collections.abc import AsyncIterator
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 from .. import __version__
@@ -90,7 +89,7 @@ class Api:
             case "log":
                 return _log(kept, go_on="follow" in request.query, install="install" in request.query)
             case "screenshot":
-                return Answer(content=await _screenshot(kept), content_type="image/png")
+                return Answer(content=await _running(kept).picture(), content_type="image/png")
         raise UsageError(f"a guest has no {what!r}", "it has argv, ssh, log and screenshot")
 
     async def _events(self, *, go_on: bool) -> AsyncIterator[Event]:
@@ -148,17 +147,6 @@ def _log(kept: Supervisor, *, go_on: bool, install: bool) -> Answer:
         raise VmdError(f"{kept.name} has not said anything yet", f"vmctl up {kept.name}")
     changed = kept.running.console.output if kept.running and not of_install else None
     return Answer(stream=follow(path, follow=go_on, changed=changed), content_type="application/octet-stream")
-
-
-async def _screenshot(kept: Supervisor) -> bytes:
-    """Have QEMU draw its screen into a file of its own, and hand the picture over."""
-    running = _running(kept)
-    with TemporaryDirectory(prefix="screen-", dir=running.places.runtime) as directory:
-        if owner := kept.home.owner:
-            os.chown(directory, *owner)
-        path = Path(directory) / "screen.png"
-        await running.monitor.screendump(path)
-        return path.read_bytes()
 
 
 def _running(kept: Supervisor) -> Running:

@@ -180,7 +180,10 @@ async def climbed(kept: Supervisor, rung: str, patience: float | None) -> None:
         raise VmdError(kept.error or f"{kept.name} doesn't run", f"vmctl up {kept.name}")
     facts = await kept.home.facts.qemu_facts(kept.guest.run_by.binary) if kept.guest else None
     limit = PATIENCE * (facts.tcg_scale if facts and facts.accel == "tcg" else 1) if patience is None else patience
-    reached, gone = asyncio.create_task(running.readiness.wait(rung)), asyncio.create_task(kept.wait_gone(limit))
+    reached, gone = (
+        asyncio.create_task(running.readiness.wait(rung)),
+        asyncio.create_task(kept.attendant.wait_gone(limit)),
+    )
     try:
         await asyncio.wait({reached, gone}, timeout=limit, return_when=asyncio.FIRST_COMPLETED)
     finally:

@@ -10,23 +10,30 @@ from pathlib import Path
 from typing import assert_never
 
 from ..definition.guest import Guest
-from ..errors import QemuFailed, Refused, VmdError
+from ..errors import QemuFailed, VmdError
 from ..host import disk, fat, files
-from ..host.process import Identity, Process, adopt, spawn
+from ..host.process import Process, spawn
 from ..installer.contract import Progress
 from ..plan import step as steps
+from ..plan.option import blame
 from ..plan.step import (
     AcceptDisk,
     BuildIso,
     DiscardHalfMade,
+    GrowDisk,
+    Live,
     MakeDisk,
     MakeVariables,
+    Remember,
     RunInstaller,
+    SetLink,
+    SetMemory,
+    SetVnc,
     Start,
     Up,
     WriteSeed,
 )
-from . import install, iso
+from . import alter, install, iso, records
 from .home import Home
 from .running import Running
 
@@ -38,14 +45,14 @@ ENVIRONMENT = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C"}
 
 
 class Executor:
-    """Carries out the steps that lead one guest up; what it started is ``running``."""
+    """Carries out the steps that lead one guest up, or change it; what runs of it is ``running``."""
 
-    def __init__(self, guest: Guest, home: Home, tell: Tell) -> None:
+    def __init__(self, guest: Guest, home: Home, tell: Tell, running: Running | None = None) -> None:
         self.guest, self.home, self.tell = guest, home, tell
         self.places = home.places(guest.name, guest)
-        self.running: Running | None = None
+        self.running = running
 
-    async def carry_out(self, plan: Iterable[Up]) -> None:
+    async def carry_out(self, plan: Iterable[Up | Live]) -> None:
         """Carry out steps, one after the other; what the first that fails raises ends it."""
         for step in plan:
             facts = {"step": steps.name(step), "text": step.text}
@@ -63,7 +70,7 @@ class Executor:
             else:
                 self.tell("step.done", **facts, seconds=spent)
 
-    async def _do(self, step: Up) -> str | None:
+    async def _do(self, step: Up | Live) -> str | None:  # noqa: C901 - one case for each step there is
         """Do one step; say why when there was nothing to do."""
         match step:
             case BuildIso():
@@ -82,6 +89,12 @@ class Executor:
                 return discard(Path(step.path))
             case Start():
                 await self._start(step)
+            case GrowDisk():
+                return await alter.grow(self.running, step)
+            case SetMemory() | SetVnc() | SetLink():
+                await alter.running(self.running, step)
+            case Remember():
+                alter.remember(self.places, self.guest, step)
             case _:
                 assert_never(step)
         return None
@@ -114,7 +127,7 @@ class Executor:
         return None
 
     async def _run_installer(self, step: RunInstaller) -> None:
-        places, process, began = self.places, *under_way(self.places.install_record)
+        places, process, began = self.places, *records.under_way(self.places)
         if process is None:
             began = time.time()
             Path(places.known_hosts).unlink(missing_ok=True)  # those of a guest that was here before
@@ -149,21 +162,13 @@ class Executor:
         keep_previous(Path(places.console_log))
         process = await self._spawn(step, places.console_log)
         running = Running(self.guest.name, process, places, self._rung, time.time())
-        self._record(step, process, running.since)
+        records.Booted(self.guest, steps.argv(step), process.identity, running.since).write(places)
+        records.keep_pins(places, step.pins)
         await self._hold(running, step, places.console_log)
         self.running = running
 
     def _rung(self, rung: str, seconds: float) -> None:
         self.tell("rung", rung=rung, seconds=seconds)
-
-    def _record(self, step: Start, process: Process, since: float) -> None:
-        record = {
-            "definition": self.guest.model_dump(mode="json"),
-            "argv": steps.argv(step),
-            "process": process.identity.as_record(),
-            "since": since,
-        }
-        files.write_record(Path(self.places.booted), record)
 
     async def _spawn(self, step: Start | RunInstaller, log: str) -> Process:
         """Start QEMU, in an empty room: no socket of an earlier run, a log that is its own."""
@@ -189,7 +194,7 @@ class Executor:
     def _explained(self, step: Start | RunInstaller, error: VmdError) -> VmdError:
         """What QEMU said when it would not start, and which line of the definition it means."""
         said = Path(self.places.qemu_log).read_text(errors="replace").strip()[-2000:]
-        guilty = steps.blame(step.options, said)
+        guilty = blame(step.options, said)
         key = ("guests", self.guest.name, *(guilty.key.split(".") if guilty and guilty.key else ()))
         place = self.home.fleet.position(*key)
         words = said or error.message
@@ -213,16 +218,3 @@ def keep_previous(log: Path) -> None:
     """Give a log of the run before another name, so that nothing said is lost."""
     if log.exists():
         log.rename(log.with_name(log.name + ".1"))
-
-
-def under_way(record: str) -> tuple[Process | None, float]:
-    """The installer's QEMU that an earlier vmd started, if it still runs, and when it began."""
-    held = files.read_record(Path(record))
-    if held is None:
-        return None, 0.0
-    try:
-        return adopt(Identity.from_record(held["process"])), float(held["began"])
-    except (KeyError, TypeError, ValueError) as error:
-        raise Refused(
-            f"{record} is damaged: {error}", "see that no QEMU uses the disk, then remove the file"
-        ) from error

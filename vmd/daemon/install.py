@@ -17,6 +17,7 @@ from typing import Any
 
 from ..definition.units import format_duration
 from ..errors import InstallFailed, VmdError
+from ..host import files
 from ..installer.contract import Failed, HostKey, Progress, Succeeded, Transcript
 from ..plan.step import RunInstaller
 from .running import Running, remember_keys
@@ -87,7 +88,7 @@ def _in_transcript(log: Path, step: RunInstaller) -> bool:
 
 async def _until_over(running: Running, heard: Watch) -> str | None:
     """Wait for the end: None when the guest turned itself off, else why it failed."""
-    over = asyncio.create_task(running.powered_off.wait())
+    over = asyncio.create_task(running.over.wait())
     try:
         while True:
             if (reason := _verdict(running, heard)) is not None:
@@ -109,6 +110,8 @@ def _left(heard: Watch, began: float) -> float:
 
 def _verdict(running: Running, heard: Watch) -> str | None:  # noqa: PLR0911 - one return for each way to end
     """Why it is over: "" for an orderly end, a reason for a failure, None while it goes on."""
+    if running.panicked.is_set():
+        return "its kernel panicked"
     if running.powered_off.is_set() or heard.halted:
         return ""
     if not running.process.alive:
@@ -143,8 +146,7 @@ async def _screenshot(running: Running) -> bool:
     """Keep what its screen shows, if it still shows something."""
     if not running.process.alive:
         return False
-    path = Path(running.places.install_screenshot)
     with suppress(VmdError, OSError):
-        await running.monitor.screendump(path)
-        return path.stat().st_size > 0
+        files.write_atomic(Path(running.places.install_screenshot), await running.picture())
+        return True
     return False

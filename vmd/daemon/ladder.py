@@ -69,7 +69,7 @@ class Ladder:
         return max(0.0, self._began + until - time.monotonic())
 
     async def _ask_agent(self, step: AskAgent) -> None:
-        if self._running is None:
+        if self._running is None or not await self._running.has_agent():
             return
         try:
             path, patience = Path(self._running.places.agent), min(step.timeout, step.until)
@@ -86,10 +86,11 @@ class Ladder:
                 return
 
     async def _quit(self, step: Quit) -> None:
+        until = time.monotonic() + step.patience
         if self._running:
-            with suppress(VmdError):
+            with suppress(VmdError, TimeoutError):  # one that doesn't answer is killed next
                 await asyncio.wait_for(self._running.monitor.quit(), step.patience)
-        await self._gone(step.patience)
+        await self._gone(max(0.0, until - time.monotonic()))
 
     async def _kill(self) -> None:
         if self._running:

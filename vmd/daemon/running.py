@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import secrets
 import time
 from collections.abc import Callable, Iterable
 from contextlib import suppress
@@ -15,11 +16,18 @@ from ..host import files, ssh
 from ..host.console import Console
 from ..host.monitor import Monitor, MonitorEvent
 from ..host.process import Process
+from ..host.transcript import read_from
 from ..installer.contract import HostKey, Transcript
 from .readiness import Readiness
 
 CONNECT_TIME = 30.0
 """How long a new QEMU may take to answer on its monitor, in seconds: a busy machine needs some."""
+
+ANSWERS = 2.0
+"""How long QEMU may take to say what it is doing, in seconds; it takes a millisecond."""
+
+PICTURE_LIMIT = 64 << 20
+"""Bytes of a screen: more than 4096 x 4096 pixels make uncompressed."""
 
 PROBE_EVERY = 0.3
 """How often a guest that has not answered on ssh yet is tried, in seconds."""
@@ -44,6 +52,8 @@ class Running:
         self.name, self.process, self.places, self.since = name, process, places, since
         self.readiness = Readiness(announce, time.monotonic() - max(0.0, time.time() - since))
         self.powered_off = asyncio.Event()
+        self.panicked = asyncio.Event()
+        self.over = asyncio.Event()
         self.paused: str | None = None
         self.ssh_port = 0
         self.on_said: Callable[[bytes], None] | None = None
@@ -76,20 +86,29 @@ class Running:
     def _take_state(self, status: str) -> None:
         """What happened while nobody listened."""
         if status == "shutdown":
-            self.powered_off.set()
+            self._is_over(self.powered_off)
+        elif status == "guest-panicked":
+            self._is_over(self.panicked)
         elif status == "io-error":
             self.paused = "no space"
 
     def _heard(self, event: MonitorEvent) -> None:
         match event.name:
             case "SHUTDOWN" if event.data.get("guest"):
-                self.powered_off.set()
+                self._is_over(self.powered_off)
+            case "GUEST_PANICKED":
+                self._is_over(self.panicked)
             case "NIC_RX_FILTER_CHANGED":
                 self.readiness.climb("link")
             case "BLOCK_IO_ERROR" if event.data.get("action") == "stop":
                 self.paused = "no space" if event.data.get("nospace") else str(event.data.get("reason"))
             case "RESUME":
                 self.paused = None
+
+    def _is_over(self, why: asyncio.Event) -> None:
+        """The guest has ended, though its QEMU has not: what is left is paused."""
+        why.set()
+        self.over.set()
 
     def watch(self, guest: Guest, ssh_port: int) -> None:
         """Watch it climb, in the background, until it answers on ssh or ends; ``ssh_port`` 0 means it never will."""
@@ -134,9 +153,31 @@ class Running:
     async def state(self) -> str:
         """QEMU's own word for what it does; ``unresponsive`` where its monitor doesn't answer."""
         try:
-            return await self.monitor.status()
+            return str((await self.monitor.execute("query-status", timeout=ANSWERS))["status"])
         except VmdError:
             return "unresponsive"
+
+    async def has_agent(self) -> bool:
+        """Whether something in the guest holds its end of the agent's port open (``frontend-open``, QEMU 2.0)."""
+        try:
+            ports = await self.monitor.execute("query-chardev", timeout=ANSWERS)
+        except VmdError:
+            return False
+        return any(port["label"] == "agent" and port["frontend-open"] for port in ports)
+
+    async def picture(self) -> bytes:
+        """What its screen shows, as a PNG, or as a PPM where QEMU knows no PNG.
+
+        QEMU draws it, as its own user, in the one directory that it may write to.
+
+        :raise VmdError: it has no screen, or doesn't answer.
+        """
+        path = Path(self.places.runtime) / f"screen-{secrets.token_hex(4)}"
+        try:
+            await self.monitor.screendump(path)
+            return read_from(path, 0, PICTURE_LIMIT)
+        finally:
+            path.unlink(missing_ok=True)
 
     async def end(self, grace: float) -> None:
         """Let QEMU write what it holds, and go; killed when it doesn't within ``grace`` seconds."""
@@ -144,6 +185,11 @@ class Running:
             await self.monitor.quit()
         await asyncio.wait({self.process.exited}, timeout=grace)
         await self.process.terminate(grace=1.0)
+
+    def stop_climbing(self) -> None:
+        """Don't knock at its door any more: it is on its way down."""
+        if self._climb:
+            self._climb.cancel()
 
     async def release(self) -> None:
         """Let go of it; the process, if it lives, goes on."""

@@ -1,9 +1,8 @@
-"""One guest, kept: observe, plan, execute, wait; and see how it ends."""
+"""One guest, kept: observe, plan, execute, wait; and when it ends, see why and what to do."""
 
 from __future__ import annotations
 
 import asyncio
-import signal
 import time
 from collections.abc import Coroutine
 from contextlib import suppress
@@ -14,11 +13,14 @@ from typing import Any
 from ..definition.guest import Guest
 from ..errors import Refused, TimedOut, VmdError
 from ..host import files
-from ..host.process import Exit, Identity, adopt
 from ..plan import reconcile
 from ..plan.cmdline import Place
+from ..plan.live import live
+from ..plan.restart import FAILURES, Again, Cause, after_end
 from ..plan.step import Down, Kill, Quit, Up
-from .execute import Executor, under_way
+from . import records
+from .attend import Attendant
+from .execute import Executor
 from .home import Home
 from .ladder import Ladder
 from .observe import lines_of, observe, unique
@@ -30,16 +32,13 @@ class Supervisor:
 
     def __init__(self, name: str, home: Home) -> None:
         self.name, self.home = name, home
-        self.running: Running | None = None
+        self.attendant = Attendant(name, home, self._ended)
         self.error: str | None = None
         self.since: float | None = None
         self.progress: dict[str, Any] | None = None
         self.job: asyncio.Task[None] | None = None
         self.job_kind = ""
-        self._gone = asyncio.Event()
-        self._gone.set()
-        self._attendant: asyncio.Task[None] | None = None
-        self._stopping = False
+        self._again: asyncio.Task[None] | None = None
 
     # -- what it is
 
@@ -47,6 +46,11 @@ class Supervisor:
     def guest(self) -> Guest | None:
         """Its definition, if the fleet still has one."""
         return self.home.fleet.guests.get(self.name)
+
+    @property
+    def running(self) -> Running | None:
+        """What runs of it."""
+        return self.attendant.running
 
     @property
     def busy(self) -> bool:
@@ -87,14 +91,21 @@ class Supervisor:
 
     async def place(self, guest: Guest, keys: tuple[str, ...] = ()) -> Place:
         """Where it lives and all that is observed of it now; ``keys`` stand in where it has none yet."""
+        places = self.home.places(self.name, guest)
         host = await self.home.facts.host([guest.run_by.binary])
-        process, _ = under_way(self.home.places(self.name).install_record)
+        process, _ = records.under_way(places)
         if process is not None:
             process.close()
         state = await self.running.state() if self.running else ("running" if process else None)
         observed = await observe(guest, self.home, run_state=state, installing=process is not None)
-        observed = replace(observed, keys=observed.keys or (() if guest.ssh_keys else keys))
-        return Place(self.home.places(self.name, guest), host, observed)
+        booted = records.booted(places) if self.running else None
+        observed = replace(
+            observed,
+            keys=observed.keys or (() if guest.ssh_keys else keys),
+            pins=records.pins(places),
+            booted=booted.guest if booted else None,
+        )
+        return Place(places, host, observed)
 
     async def plan_up(self, guest: Guest, keys: tuple[str, ...] = ()) -> tuple[Up, ...]:
         """The steps that would lead it up from where it is; ``keys`` are those of whoever asks."""
@@ -112,13 +123,22 @@ class Supervisor:
             if self.job_kind == "up":
                 return self.job
             raise Refused(f"{self.name} is on its way down", "try again when it is stopped")
+        self._no_restart()
+        self.attendant.ends.forget()
         return self._start_job("up", self._up(keys))
 
     def down(self, patience: float | None) -> asyncio.Task[None]:
         """Lead it down within ``patience`` seconds, or its own; an install under way is given up."""
         if self.busy and self.job is not None and self.job_kind == "down":
             return self.job
+        self._no_restart()
         return self._start_job("down", self._down(patience, self.job if self.busy else None))
+
+    def change(self) -> asyncio.Task[None]:
+        """Make it as it is defined now, as far as that can be done while it runs."""
+        if self.busy and self.job is not None:
+            return self.job
+        return self._start_job("change", self._change())
 
     def _start_job(self, kind: str, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         self.error, self.job_kind = None, kind
@@ -134,8 +154,6 @@ class Supervisor:
         except OSError as error:
             self.error = f"{self.name}: {error}"
             raise VmdError(self.error, "is the disk full, or not writable?") from error
-        except asyncio.CancelledError:
-            raise
         finally:
             self.progress = None
             asyncio.get_running_loop().call_soon(self._tell_state)
@@ -146,12 +164,19 @@ class Supervisor:
         self._want("up")
         self._keep_keys(keys)
         self._tell_state()
-        await self._adopt_running()
+        await self.attendant.adopt()
         executor = Executor(guest, self.home, self.tell)
         if self.running is None:
-            await executor.carry_out(await self.plan_up(guest))
-        if executor.running is not None:
-            self._attend(executor.running, guest)
+            try:
+                await executor.carry_out(await self.plan_up(guest))
+            finally:
+                if executor.running is not None:
+                    self.attendant.attend(executor.running, guest)
+
+    async def _change(self) -> None:
+        guest = self._defined()
+        place = await self.place(guest)
+        await Executor(guest, self.home, self.tell, self.running).carry_out(live(guest, place))
 
     def _defined(self) -> Guest:
         if self.guest is None:
@@ -165,18 +190,12 @@ class Supervisor:
             before.cancel()
             with suppress(asyncio.CancelledError, VmdError):
                 await before
-        installing, _ = under_way(self.home.places(self.name).install_record)
-        if installing is not None:
-            installing.close()
-            await self._give_up_install()
+        if await self._give_up_install():
             return
-        await self._adopt_running()
-        self._stopping = True
-        try:
-            ladder = Ladder(self.running, self.wait_gone, self.tell)
+        await self.attendant.adopt()
+        with self.attendant.stopping():
+            ladder = Ladder(self.running, self.attendant.wait_gone, self.tell)
             await ladder.climb_down(await self._plan_down(patience))
-        finally:
-            self._stopping = False
         if self.running is not None:
             raise TimedOut(f"{self.name}: QEMU could not be ended", "vmctl status says its pid")
 
@@ -186,21 +205,17 @@ class Supervisor:
             return (Quit(reconcile.QUIT_TAKES), Kill())
         return reconcile.down(guest, await self.place(guest), guest.stop_timeout if patience is None else patience)
 
-    async def _give_up_install(self) -> None:
+    async def _give_up_install(self) -> bool:
+        """End an install that is under way; say whether there was one."""
         places = self.home.places(self.name, self.guest)
-        process, _ = under_way(places.install_record)
-        if process is not None:
-            await process.terminate(grace=5.0)
+        process, _ = records.under_way(places)
+        if process is None:
+            return False
+        await process.terminate(grace=5.0)
         for path in (places.install_record, places.disk_tmp):
             Path(path).unlink(missing_ok=True)
         self.tell("ladder", rung="quit", text="the install was given up; nothing of its disk is left")
-
-    async def wait_gone(self, patience: float) -> bool:
-        """Wait up to so many seconds for the end of what runs; say whether it came."""
-        if patience > 0 and not self._gone.is_set():
-            with suppress(TimeoutError):
-                await asyncio.wait_for(self._gone.wait(), patience)
-        return self._gone.is_set()
+        return True
 
     # -- what outlives us
 
@@ -215,59 +230,50 @@ class Supervisor:
             files.write_atomic(path, "".join(f"{key}\n" for key in unique(k for key in keys for k in lines_of(key))))
 
     async def adopt(self) -> None:
-        """Take hold of what an earlier vmd left: a running QEMU, or an install under way."""
+        """Take hold of what an earlier vmd left: a running QEMU or an install; see what ended meanwhile."""
         places = self.home.places(self.name)
-        installing, _ = under_way(places.install_record)
+        installing, _ = records.under_way(places)
         if installing is not None:
             installing.close()
         if Path(places.install_record).exists() and self.guest is not None:
             text = "takes over the install" if installing else "starts the install afresh"
             self.tell("note", text=f"vmd was away: it {text} that was under way")
             self.up()
-            return
-        await self._adopt_running()
+        else:
+            await self.attendant.adopt()
 
-    async def _adopt_running(self) -> None:
-        """Take hold of the QEMU that the booted record names, if it still runs."""
-        places = self.home.places(self.name)
-        booted = files.read_record(Path(places.booted)) if self.running is None else None
-        process = adopt(Identity.from_record(booted["process"])) if booted else None
-        if booted is None or process is None:
-            return
-        guest = Guest.model_validate(booted["definition"])
-        running = Running(self.name, process, places, lambda *_: None, float(booted["since"]))
-        await running.hold(places.console_log)
-        self._attend(running, guest)
+    # -- when it ends
 
-    # -- attendance: from start to end of one run
-
-    def _attend(self, running: Running, guest: Guest) -> None:
-        self.running = running
-        self._gone.clear()
-        on_user = any(nic.network == "user" for nic in guest.nics)
-        running.watch(guest, self.home.ssh_port(self.name, running=True) if on_user else 0)
-        self._attendant = asyncio.create_task(self._until_end(running), name=f"attend {self.name}")
-
-    async def _until_end(self, running: Running) -> None:
-        off = asyncio.create_task(running.powered_off.wait())
-        ends: set[asyncio.Future[Any]] = {off, running.process.exited}
-        await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
-        off.cancel()
-        powered_off = running.powered_off.is_set()
-        if running.process.alive:
-            await running.end(grace=10.0)
-        await self._ended(running, await running.process.exited, powered_off)
-
-    async def _ended(self, running: Running, ended: Exit, powered_off: bool) -> None:
-        cause, text = cause_of(ended, powered_off, self._stopping)
-        if cause in ("crashed", "killed"):
-            said = Path(running.places.qemu_log).read_text(errors="replace").strip()[-500:]
-            self.error = f"{self.name}: {text}" + (f"; its last words: {said}" if said else "")
-        await running.release()
-        self.running = None
-        self._gone.set()
+    def _ended(self, cause: Cause, text: str) -> None:
+        """A run ended: say so, and start the guest again where its definition says so."""
+        if cause in FAILURES:
+            self.error = f"{self.name}: {text}"
         self.tell("exit", cause=cause, text=text)
-        self._tell_state()
+        if not self.busy:
+            self._tell_state()
+            self._restart_if_due()
+
+    def _restart_if_due(self) -> None:
+        if self.guest is None or records.wanted(self.home.places(self.name)) != "up":
+            return
+        verdict = after_end(self.guest.restart, self.attendant.ends.past)
+        if isinstance(verdict, Again):
+            self.tell("restart", delay=verdict.delay, attempt=verdict.attempt)
+            self._again = asyncio.create_task(self._start_again(verdict.delay), name=f"restart {self.name}")
+        elif verdict.gave_up:
+            self.error = f"{self.name}: {verdict.why}"
+            self.tell("gave-up", text=verdict.why)
+
+    async def _start_again(self, delay: float) -> None:
+        await asyncio.sleep(delay)
+        self._again = None
+        if not self.busy:
+            self._start_job("up", self._up(()))
+
+    def _no_restart(self) -> None:
+        if self._again is not None:
+            self._again.cancel()
+            self._again = None
 
     def remove(self) -> None:
         """Put all that it has in the trash; it must not run."""
@@ -281,23 +287,9 @@ class Supervisor:
 
     async def release(self) -> None:
         """Let go of everything, end nothing: vmd goes, the guest stays."""
-        for task in (self.job, self._attendant):
+        for task in (self.job, self._again):
             if task is not None:
                 task.cancel()
                 with suppress(asyncio.CancelledError, VmdError):
                     await task
-        if self.running is not None:
-            await self.running.release()
-
-
-def cause_of(ended: Exit, powered_off: bool, stopping: bool) -> tuple[str, str]:
-    """Why a guest is gone: a word, and a sentence."""
-    if stopping:
-        return "stopped", "it was stopped"
-    if powered_off:
-        return "powered-off", "it powered itself off"
-    if ended.signal in (signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-        return "killed", f"QEMU {ended} from outside"
-    if ended.signal is not None or ended.status not in (0, None):
-        return "crashed", f"QEMU {ended}"
-    return "killed", f"QEMU {ended}, and nobody here asked it to"
+        await self.attendant.release()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field
 from pydantic.json_schema import SkipJsonSchema
@@ -14,7 +14,7 @@ from .fault import Fault, Key, Position, dotted, nearest
 from .guest import Guest
 from .machine import INSTALLERS
 from .network import Forward
-from .written import Duration, FilePath, Label, Written
+from .written import Count, Duration, FilePath, Label, Written
 
 _EVERYWHERE = ("0.0.0.0", "::")  # noqa: S104 - compared with, never listened on
 
@@ -34,12 +34,22 @@ class Installer(Written):
     """How long it may say nothing."""
 
 
+class Start(Written):
+    """How guests are started when there are several: not all at once, which would help none of them."""
+
+    parallel: Annotated[Count, Field(ge=1)] = 2
+    """How many are started side by side."""
+    delay: Duration | Literal[0] = 0
+    """How long to wait after each before the next is started."""
+
+
 @dataclass(frozen=True)
 class Fleet:
     """Everything an operator defined, and where each key of it stands."""
 
     guests: Mapping[str, Guest] = field(default_factory=dict)
     installers: Mapping[str, Installer] = field(default_factory=dict)
+    start: Start = field(default_factory=Start)
     where: Mapping[Key, Position] = field(default_factory=dict)
 
     def position(self, *key: str | int) -> Position:
@@ -68,6 +78,7 @@ def between(fleet: Fleet) -> Iterator[tuple[str, Fault]]:
         if guest.install and guest.install not in (*INSTALLERS, *fleet.installers):
             yield guest.name, _unknown_installer(fleet, guest)
     yield from _written_images(fleet)
+    yield from _order(fleet)
     first: dict[Hashable, list[tuple[Guest, _Claim]]] = {}
     for guest in fleet.guests.values():
         for claim in _claims(guest):
@@ -123,6 +134,31 @@ def _written_images(fleet: Fleet) -> Iterator[tuple[str, Fault]]:
             place = fleet.position("guests", other, "image")
             message = f"{guest.name} would write to {path}, the image of {other} at {place}"
             yield guest.name, Fault(*fleet.position(*key), dotted(key), message, "name another file")
+
+
+def _order(fleet: Fleet) -> Iterator[tuple[str, Fault]]:
+    """Find what a guest can't be started after: one that isn't there, or one that waits for itself."""
+    for guest in fleet.guests.values():
+        for index, other in enumerate(guest.after):
+            key: Key = ("guests", guest.name, "after", index)
+            if other not in fleet.guests and ("guests", other) not in fleet.where:
+                hint = unknown(other, fleet.guests)
+                yield guest.name, Fault(*fleet.position(*key), dotted(key), f"there is no guest {other!r}", hint)
+            elif guest.name in _before(fleet, other):
+                message = f"{guest.name} would wait for itself: {other} is started after it"
+                yield guest.name, Fault(*fleet.position(*key), dotted(key), message, "break the circle")
+
+
+def _before(fleet: Fleet, name: str) -> set[str]:
+    """A guest and all that are started before it."""
+    seen: set[str] = set()
+    todo = [name]
+    while todo:
+        each = todo.pop()
+        if each not in seen:
+            seen.add(each)
+            todo += fleet.guests[each].after if each in fleet.guests else ()
+    return seen
 
 
 def _unknown_installer(fleet: Fleet, guest: Guest) -> Fault:

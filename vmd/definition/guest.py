@@ -8,10 +8,11 @@ from pydantic import Field, model_validator
 from pydantic.json_schema import SkipJsonSchema
 
 from .access import SshKey
+from .boot import Boot
 from .machine import ARCHES, MACHINES, Arch, Machine
 from .network import USER, Forward, Nic, Vnc
 from .rules import contradictions
-from .written import Count, Duration, FilePath, Label, Line, Size, Written, all_wrong
+from .written import Count, Duration, FilePath, Label, Size, Strictly, Written, all_wrong
 
 CPU_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]*(,[+-]?[A-Za-z0-9][A-Za-z0-9._-]*(=[A-Za-z0-9._-]+)?)*$"
 USER_PATTERN = r"^[a-z_][a-z0-9_-]{0,31}$"
@@ -52,21 +53,6 @@ class Image(Written):
     @classmethod
     def _shorthand(cls, written: Any) -> Any:
         return {"path": written} if isinstance(written, str) else written
-
-
-class Boot(Written):
-    """A kernel that QEMU loads by itself, without firmware or boot loader."""
-
-    kernel: Annotated[FilePath, Field(examples=["vmlinux"])]
-    """The kernel's file."""
-    initrd: FilePath | None = None
-    """The initial RAM disk's file."""
-    rootfs: FilePath | None = None
-    """An image of the root file system; the guest can only read it."""
-    root: Literal["cdrom", "disk"] | None = None
-    """What the guest sees the rootfs as; cdrom where it is not said."""
-    cmdline: Line = ""
-    """The kernel's command line."""
 
 
 class Guest(Written):
@@ -115,6 +101,14 @@ class Guest(Written):
     """The firmware that boots its disk; the board's usual one where none is named."""
     stop_timeout: Duration = 60.0
     """How long it may take to shut down before it is switched off."""
+    autostart: Strictly = False
+    """Whether it is started when the host boots and vmd with it."""
+    after: tuple[Label, ...] = ()
+    """Guests that are started before it, where both are started together."""
+    restart: Literal["always", "on-failure", "never"] = "never"
+    """Whether it is started again when it ends: always, on-failure (it crashed, was killed, panicked) or never."""
+    protect: Strictly = False
+    """Whether vmctl rm and vmctl apply --prune refuse to remove it."""
 
     @property
     def board(self) -> Machine:

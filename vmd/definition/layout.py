@@ -69,6 +69,16 @@ class GuestLayout:
         return f"{self.dir}/install.png"
 
     @property
+    def images(self) -> str:
+        """The directory of images that were made ready for it: unpacked, padded, or a clone that it may write."""
+        return f"{self.dir}/images"
+
+    @property
+    def flash(self) -> str:
+        """Its board's flash, with the boot loader in it."""
+        return f"{self.dir}/flash.img"
+
+    @property
     def booted(self) -> str:
         """The definition it was started with, its argv and the facts it was started on."""
         return f"{self.dir}/booted.json"
@@ -82,6 +92,11 @@ class GuestLayout:
     def want(self) -> str:
         """What the operator wants: up or down."""
         return f"{self.dir}/want"
+
+    @property
+    def ends(self) -> str:
+        """How its last runs ended."""
+        return f"{self.dir}/ends.json"
 
     @property
     def authorized_keys(self) -> str:

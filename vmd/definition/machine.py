@@ -34,6 +34,28 @@ class Bus(NamedTuple):
     """The controller that must be added for it, or None where the board has one."""
 
 
+class Ram(NamedTuple):
+    """How a board's memory is laid out, for what is put into it at an address."""
+
+    low: int
+    """Bytes that lie in one piece from physical address 0 on; the rest, if there is more, lies elsewhere."""
+    mirrors: tuple[range, ...] = ()
+    """Ranges of addresses by which the processor reaches it as well, each beginning at physical address 0."""
+
+    def physical(self, address: int) -> int:
+        """Find the physical address that an address leads to."""
+        return next((address - mirror.start for mirror in self.mirrors if address in mirror), address)
+
+
+class Flash(NamedTuple):
+    """A board's flash, for a boot loader: sizes and offsets in bytes."""
+
+    size: int
+    environment: int
+    """Where Debian's U-Boot for the board keeps its environment."""
+    environment_size: int
+
+
 @dataclass(frozen=True, slots=True)
 class Machine:
     """A board: what it has, and what it lacks. Sizes are in bytes."""
@@ -58,14 +80,26 @@ class Machine:
     """The controller of virtserialport, for the guest agent."""
     video: str | None
     """The graphics device to add; None where the board can show nothing."""
+    slots: range
+    """The PCI slots of the root bus that are free for devices."""
     panic: str | None = None
     """The device by which a guest tells of its panic."""
+    watchdog: str | None = None
+    """The watchdog that resets a guest which stopped feeding it."""
+    balloon: str | None = None
+    """The device by which a running guest gives memory back."""
     power_button: bool = False
     """ACPI: QMP's system_powerdown reaches the guest."""
     firmwares: tuple[str, ...] = ()
     """Firmware that boots a disk or a CD; the first is the default. None: it needs ``boot: {kernel: …}``."""
     kernel: bool = True
     """``-kernel`` and ``-initrd`` work."""
+    kernels: tuple[str, ...] = ()
+    """The kinds of file that its ``-kernel`` takes, by their headers."""
+    ram: Ram | None = None
+    """Its memory, where Linux on it can hold a part back by ``memmap=``."""
+    flash: Flash | None = None
+    """Its flash, where vmd can put a U-Boot into it."""
     min_memory: int = 1 << 20
     max_memory: int = 1 << 40
     max_cpus: int = 1
@@ -116,9 +150,14 @@ Q35 = Machine(
     rng="virtio-rng-pci",
     serial_bus="virtio-serial-pci",
     video="VGA",
+    # 0 is the host bridge, 31 the ICH9 with SATA and the power button
+    slots=range(1, 31),
     panic="pvpanic-pci",
+    watchdog="i6300esb",
+    balloon="virtio-balloon-pci",
     power_button=True,
     firmwares=("bios", "uefi"),
+    kernels=("bzimage", "elf"),
     min_memory=parse_size("16M"),
     max_cpus=255,
 )
@@ -140,6 +179,21 @@ MALTA = Machine(
     serial_bus="virtio-serial-pci",
     # QEMU adds a Cirrus card of its own here unless it is told -vga none or -nodefaults
     video="VGA",
+    # 10 is the PIIX4; a real board's Ethernet is at 11
+    slots=range(11, 32),
+    # "The image is not ELF", says QEMU of anything else
+    kernels=("elf",),
+    # hw/mips/malta.c: 256 MiB, then the devices; by KSEG0 and KSEG1 the processor sees the first 512 MiB
+    ram=Ram(
+        parse_size("256M"),
+        (
+            range(0x80000000, 0xA0000000),
+            range(0xA0000000, 0xC0000000),
+            range(0xFFFFFFFF80000000, 0xFFFFFFFFA0000000),
+        ),
+    ),
+    # include/configs/malta.h of U-Boot 2023.01: the last sector but one
+    flash=Flash(parse_size("4M"), 0x3E0000, 0x20000),
     min_memory=parse_size("16M"),
     # hw/mips/malta.c: "Too much memory for this machine" above 2 GiB
     max_memory=parse_size("2G"),
@@ -159,8 +213,11 @@ VIRT = Machine(
     rng="virtio-rng-pci",
     serial_bus="virtio-serial-pci",
     video="virtio-gpu-pci",
+    slots=range(1, 32),
+    balloon="virtio-balloon-pci",
     power_button=True,
     firmwares=("uefi",),
+    kernels=("arm64", "zimage", "uimage", "elf", "gzip"),
     min_memory=parse_size("16M"),
     # the GICv2 that is virt's default serves eight
     max_cpus=8,

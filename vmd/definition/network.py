@@ -98,6 +98,8 @@ class Nic(Written):
     """Name servers, where the address is static."""
     forward: tuple[Forward, ...] = ()
     """Ports of the host that lead to this NIC."""
+    link: Literal["up", "down"] = "up"
+    """Whether its cable is plugged in."""
 
     @model_validator(mode="before")
     @classmethod

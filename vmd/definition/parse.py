@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import posixpath
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 from pydantic import ValidationError
@@ -13,7 +13,7 @@ from ..errors import DefinitionError
 from .document import Document, Source, read
 from .explain import NAME_IS_KEY, explain, nearest_word, unknown
 from .fault import Fault, Key, Position, nearest
-from .fleet import Fleet, Installer, between
+from .fleet import Fleet, Installer, Start, between
 from .guest import Guest
 from .machine import INSTALLERS
 from .written import Text, Written, Wrong
@@ -21,7 +21,10 @@ from .written import Text, Written, Wrong
 __all__ = ["Fault", "Parsed", "Position", "Source", "parse", "strict"]
 
 KINDS: dict[str, type[Written]] = {"guests": Guest, "installers": Installer}
-"""The keys at the top of a definition, and what each holds."""
+"""The keys at the top of a definition that hold things by name, and what each holds."""
+
+RULES: dict[str, type[Written]] = {"start": Start}
+"""The keys at the top that hold one thing."""
 
 # what a guest is judged by doesn't follow from these, so a second look is fair without them
 _ASIDE = {"memory", "cpus", "cpu", "vnc", "accel", "hostname", "user", "stop_timeout"}
@@ -44,6 +47,7 @@ class _Draft:
     """A fleet in the making."""
 
     found: dict[str, dict[str, Any]] = field(default_factory=lambda: {kind: {} for kind in KINDS})
+    rules: dict[str, Any] = field(default_factory=dict)
     where: dict[Key, Position] = field(default_factory=dict)
     faults: list[Fault] = field(default_factory=list)
 
@@ -53,12 +57,12 @@ def parse(sources: Sequence[Source]) -> Parsed:
     draft = _Draft()
     for source in sources:
         _read_into(draft, read(source))
-    fleet = Fleet(draft.found["guests"], draft.found["installers"], draft.where)
+    fleet = Fleet(draft.found["guests"], draft.found["installers"], draft.rules.get("start", Start()), draft.where)
     late = tuple(between(fleet))
     out = {name for name, _ in late}
     guests = {name: guest for name, guest in fleet.guests.items() if name not in out}
     faults = sorted({*draft.faults, *(fault for _, fault in late)})
-    return Parsed(Fleet(guests, fleet.installers, fleet.where), tuple(faults))
+    return Parsed(replace(fleet, guests=guests), tuple(faults))
 
 
 def strict(sources: Sequence[Source]) -> Fleet:
@@ -75,9 +79,11 @@ def strict(sources: Sequence[Source]) -> Fleet:
 def _read_into(draft: _Draft, document: Document) -> None:
     # what is defined twice is told by where it stood first, so places are kept only after the comparison
     for kind, written in document.data.items():
-        if kind not in KINDS:
+        if kind in RULES:
+            _rule(draft, document, kind, written)
+        elif kind not in KINDS:
             place = nearest(document.where, (kind,))
-            document.fault((kind,), place, "there is no such key", unknown(kind, KINDS))
+            document.fault((kind,), place, "there is no such key", unknown(kind, (*KINDS, *RULES)))
         elif isinstance(written, dict):
             _kind(draft, document, kind, written)
         elif written is not None:
@@ -86,6 +92,21 @@ def _read_into(draft: _Draft, document: Document) -> None:
     for key, place in document.where.items():
         draft.where.setdefault(key, place)
     draft.faults += [fault for _, fault in document.faults]
+
+
+def _rule(draft: _Draft, document: Document, kind: str, written: Any) -> None:
+    key: Key = (kind,)
+    if kind in draft.rules:
+        message = f"it stands in {draft.where[key]} already"
+        document.fault(key, document.where[key], message, "keep one of them")
+    elif written is not None and not isinstance(written, dict):
+        document.fault(key, document.where[key], "it is no mapping of keys", f"write {kind}: {{…}}")
+    else:
+        try:
+            draft.rules[kind] = RULES[kind].model_validate(written or {}, context=Text(""))
+        except ValidationError as error:
+            for wrong in explain(error, RULES[kind]):
+                _take_down(document, key, wrong)
 
 
 def _kind(draft: _Draft, document: Document, kind: str, written: dict[str, Any]) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 from itertools import chain
 from typing import TYPE_CHECKING
 
+from . import boot
 from .machine import INSTALLERS
 from .network import USER
 from .units import format_size
@@ -22,7 +23,7 @@ def contradictions(guest: Guest) -> Iterator[Wrong]:
         _devices(guest),
         _ways_to_a_disk(guest),
         _disk(guest),
-        _start(guest),
+        boot.faults(guest),
         _seed(guest),
         _forwards(guest),
     )
@@ -93,16 +94,6 @@ def _disk(guest: Guest) -> Iterator[Wrong]:
         yield Wrong(("disk", "format"), "a raw disk needs a place of its own", "give it a path, or write qcow2")
     if guest.image and disk.path == guest.image.path:
         yield Wrong(("disk", "path"), "the disk is its own image", "name another file; the image is never written")
-
-
-def _start(guest: Guest) -> Iterator[Wrong]:
-    boot = guest.boot
-    if not boot:
-        return
-    if boot.root and not boot.rootfs:
-        yield Wrong(("boot", "root"), "there is no rootfs to be seen so", "write rootfs: FILE, too")
-    if not guest.board.kernel:
-        yield Wrong(("boot",), f"{guest.machine} can't start a kernel directly", "leave the key out")
 
 
 def _seed(guest: Guest) -> Iterator[Wrong]:

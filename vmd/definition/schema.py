@@ -7,7 +7,8 @@ from typing import Any
 
 from pydantic.json_schema import models_json_schema
 
-from .fleet import Installer
+from .boot import WORDS
+from .fleet import Installer, Start
 from .guest import Guest
 from .machine import INSTALLERS
 from .network import FORWARD_PATTERN, VNC_PATTERN
@@ -26,6 +27,7 @@ _SHORTHANDS: dict[str, _Schema] = {
     "Forward": {"type": "string", "pattern": FORWARD_PATTERN},
     "Vnc": {"type": "string", "pattern": VNC_PATTERN},
     "Nic": {"const": "user"},
+    "Root": {"enum": list(WORDS)},
     "SshKey": {"type": "string", "minLength": 1, "not": {"pattern": "PRIVATE KEY|^~"}},
 }
 """The model → the short way to write it."""
@@ -33,7 +35,7 @@ _SHORTHANDS: dict[str, _Schema] = {
 
 def json_schema() -> _Schema:
     """Describe what may be written; every description is that of the field itself."""
-    _, found = models_json_schema([(Guest, "validation"), (Installer, "validation")])
+    _, found = models_json_schema([(Guest, "validation"), (Installer, "validation"), (Start, "validation")])
     kinds: dict[str, _Schema] = found["$defs"]
     for name, model in kinds.items():
         _written(model)
@@ -49,6 +51,7 @@ def json_schema() -> _Schema:
         "properties": {
             "guests": _named("Guest", "Every guest, by its name."),
             "installers": _named("Installer", "ISOs that fill a blank disk, by name.", INSTALLERS),
+            "start": {"$ref": "#/$defs/Start"},
         },
         "$defs": kinds,
     }
@@ -87,7 +90,7 @@ def _written(schema: _Schema) -> None:
         field.pop("title", None)
         field["description"] = " ".join(field.get("description", "").replace("``", "").split())
         _no_null(field)
-    schema["properties"].pop("name", None)
+    schema["properties"].pop("name", None)  # the key it stands under
     if "required" in schema:
         schema["required"] = [key for key in schema["required"] if key != "name"]
 

@@ -146,3 +146,6 @@ Line = Annotated[str, AfterValidator(_line), WithJsonSchema({"type": "string", "
 
 Count = Annotated[int, Strict()]
 """A whole number, not a truth value."""
+
+Strictly = Annotated[bool, Strict()]
+"""true or false, and no word or number that might be meant for it."""

@@ -8,15 +8,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator
+from itertools import chain
 from typing import NamedTuple
 
 from ..definition.guest import Guest
-from ..definition.layout import GuestLayout, guest_uuid, mac
+from ..definition.layout import GuestLayout
 from ..definition.machine import Bus
 from ..definition.network import Forward, Nic
 from ..definition.units import format_size
-from .observed import HostFacts, Observed, QemuFacts
-from .step import Option
+from . import pins
+from .observed import HostFacts, Observed, Pins, QemuFacts
+from .option import Option
 
 SANDBOX = "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny"
 """QEMU's seccomp filter: it may neither start programs, nor gain rights, nor change its own limits."""
@@ -36,10 +38,15 @@ class Place(NamedTuple):
         """The facts about the QEMU that runs this guest."""
         return self.host.qemu[guest.run_by.binary]
 
+    def pins(self, guest: Guest) -> Pins:
+        """What its first start settled of the hardware it sees, or what this one will settle."""
+        return pins.settled(guest, self.host, self.observed.pins)
+
 
 def boot_line(guest: Guest, place: Place) -> tuple[Option, ...]:
-    """The line of a guest that runs from its own disk, image or kernel."""
-    return (*_frame(guest, place), *_contents(guest, place), *_screen(guest, place), *_extras(guest, place))
+    """The line of a guest that runs from its own disk, image or kernel, each device in its own slot."""
+    parts = (_frame(guest, place), _contents(guest, place), _screen(guest, place), _extras(guest, place))
+    return pins.seated(tuple(chain(*parts)), guest.board.slots, place.observed.pins)
 
 
 def install_line(guest: Guest, place: Place, iso: str, cdrom: Bus) -> tuple[Option, ...]:
@@ -62,13 +69,14 @@ def _frame(guest: Guest, place: Place, *, once: bool = False) -> Iterator[Option
     """What every line begins with."""
     qemu = place.qemu(guest)
     yield from identity(guest, place)
-    yield from board(guest, qemu)
+    yield from board(guest, place.pins(guest))
     yield Option("memory", ("-m", format_size(guest.memory)))
     yield Option("cpus", ("-smp", str(guest.cpus)))
     yield Option("", ("-nodefaults",))
     yield Option("", ("-no-user-config",))
     # a guest that turned itself off stays, paused, until somebody has seen that it did
-    yield Option("", ("-action", f"shutdown=pause,reboot={'shutdown' if once else 'reset'}"))
+    reboot = "shutdown" if once else "reset"
+    yield Option("", ("-action", f"shutdown=pause,panic=pause,watchdog=reset,reboot={reboot}"))
     if qemu.sandbox:
         yield Option("", ("-sandbox", SANDBOX))
     yield from monitors(place)
@@ -89,30 +97,25 @@ def _contents(guest: Guest, place: Place) -> Iterator[Option]:
 def _extras(guest: Guest, place: Place) -> Iterator[Option]:
     for index, nic in enumerate(guest.nics):
         yield from interface(guest, place, index, nic)
-    if guest.board.rng:
-        yield Option("machine", ("-device", guest.board.rng))
+    for device in (guest.board.rng, guest.board.panic, guest.board.watchdog):
+        if device:
+            yield Option("machine", ("-device", device))
+    if guest.board.balloon:
+        yield Option("memory", ("-device", f"{guest.board.balloon},id=balloon"))
     yield from agent(guest, place)
 
 
 def identity(guest: Guest, place: Place) -> Iterator[Option]:
     """Who the guest is, to itself (SMBIOS UUID) and to whoever lists processes."""
     yield Option("", ("-name", f"guest={guest.name},debug-threads=on"))
-    yield Option("", ("-uuid", guest_uuid(place.host.fleet_id, guest.name)))
+    yield Option("", ("-uuid", place.pins(guest).uuid))
 
 
-def accelerator(guest: Guest, qemu: QemuFacts) -> str:
-    """What executes the guest's code: ``kvm``, or ``tcg`` where the guest or its architecture leaves no choice."""
-    accel = qemu.accel if guest.accel == "auto" else guest.accel
-    return accel if accel in guest.run_by.cpu else "tcg"
-
-
-def board(guest: Guest, qemu: QemuFacts) -> Iterator[Option]:
+def board(guest: Guest, pinned: Pins) -> Iterator[Option]:
     """The board by its versioned name, what executes its code, and its processor."""
-    accel = accelerator(guest, qemu)
-    more = dict(guest.board.options)
-    yield Option("machine", ("-machine", _options(qemu.machines.get(guest.machine, guest.machine), **more)))
-    yield Option("accel", ("-accel", accel))
-    yield Option("cpu", ("-cpu", guest.cpu or guest.run_by.cpu[accel]))
+    yield Option("machine", ("-machine", _options(pinned.machine, **guest.board.options)))
+    yield Option("accel", ("-accel", pinned.accel))
+    yield Option("cpu", ("-cpu", pinned.cpu))
 
 
 def monitors(place: Place) -> Iterator[Option]:
@@ -220,7 +223,7 @@ def interface(guest: Guest, place: Place, index: int, nic: Nic) -> Iterator[Opti
         ports.insert(0, f"tcp:127.0.0.1:{place.observed.ssh_port}-:22")
     words = _options("user", id=f"nic{index}") + "".join(f",hostfwd={port}" for port in ports)
     yield Option("forward", ("-netdev", words))
-    address = nic.mac or mac(place.host.fleet_id, guest.name, index)
+    address = place.pins(guest).macs[index]
     # without its option ROM the firmware doesn't stop to try a boot over the network
     device = _options(nic.model or guest.board.nic, netdev=f"nic{index}", id=f"net{index}", mac=address)
     yield Option("network", ("-device", device + ",romfile="))

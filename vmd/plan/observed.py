@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from ..definition.guest import Guest
+
 
 @dataclass(frozen=True, slots=True)
 class QemuFacts:
@@ -53,12 +55,28 @@ class DiskFacts:
 
 
 @dataclass(frozen=True, slots=True)
+class Pins:
+    """What a guest's first start settled of the hardware it sees, so that an upgrade of QEMU changes nothing.
+
+    ``macs`` has one address per NIC; ``slots`` maps each device on the root bus to its PCI slot.
+    """
+
+    machine: str
+    accel: str
+    cpu: str
+    uuid: str
+    macs: tuple[str, ...]
+    slots: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True)
 class Observed:
     """One guest as it is.
 
     ``keys`` are the public keys it will trust; ``unreadable`` says of each file the definition names that can't be
     had why not, by path. ``image`` describes the base image, where the definition names one. ``run_state`` is QEMU's
     own word for what it does (``running``, ``paused``, ``shutdown``, …), None where no QEMU runs.
+    ``booted`` is the definition it was started with.
     """
 
     disk: DiskFacts | None = None
@@ -71,7 +89,8 @@ class Observed:
     image: DiskFacts | None = None
     variables: bool = False
     ssh_port: int = 0
-    agent: bool = False
+    pins: Pins | None = None
+    booted: Guest | None = None
 
     @property
     def running(self) -> bool:

@@ -6,25 +6,29 @@ What can't be done is refused here, before anything is touched, with the guest a
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from ..definition.fleet import Installer
 from ..definition.guest import Guest
 from ..definition.machine import Bus
+from ..definition.units import format_size
 from ..errors import Refused, VmdError
-from . import seed
-from .cmdline import Place, accelerator, boot_line, install_line
+from . import pins, seed
+from .cmdline import Place, boot_line, install_line
 from .step import (
     AcceptDisk,
     AskAgent,
     BuildIso,
     DiscardHalfMade,
     Down,
+    GrowDisk,
     Kill,
     MakeDisk,
     MakeVariables,
     PressPower,
     Quit,
     RunInstaller,
+    SetLink,
     Start,
     Up,
     WriteSeed,
@@ -59,7 +63,7 @@ def up(guest: Guest, installer: Installer | None, place: Place) -> tuple[Up, ...
     _check_host(guest, place)
     _check_devices(guest)
     _check_files(guest, place)
-    return (*_disk(guest, installer, place), *_seed_of_image(guest, place), _start(guest, place))
+    return (*_disk(guest, installer, place), *_seed_of_image(guest, place), _start(guest, place), *_pulled(guest))
 
 
 def down(guest: Guest | None, place: Place, timeout: float) -> tuple[Down, ...]:
@@ -84,7 +88,14 @@ def _polite(guest: Guest | None, timeout: float) -> Iterator[Down]:
 
 
 def _start(guest: Guest, place: Place) -> Start:
-    return Start(guest.run_by.binary, boot_line(guest, place))
+    options = boot_line(guest, place)
+    settled = replace(place.pins(guest), slots=pins.slots_of(options))
+    return Start(guest.run_by.binary, options, settled)
+
+
+def _pulled(guest: Guest) -> Iterator[Up]:
+    """Cables that are to be out: QEMU has no option for that, so they are pulled before the guest looks."""
+    return (SetLink(f"net{index}", False) for index, nic in enumerate(guest.nics) if nic.link == "down")
 
 
 def _check_host(guest: Guest, place: Place) -> None:
@@ -93,6 +104,7 @@ def _check_host(guest: Guest, place: Place) -> None:
         raise Refused(f"{guest.name}: accel: kvm can't be had on this host", "vmctl doctor says why")
     if qemu.machines and guest.machine not in qemu.machines:
         raise Refused(f"{guest.name}: machine: {qemu.binary} has no {guest.machine}", "vmctl doctor lists boards")
+    pins.check(guest, qemu, place.observed.pins)
     if guest.firmware == "uefi" and place.host.firmware is None:
         raise Refused(f"{guest.name}: firmware: no UEFI firmware is installed", "apt install ovmf")
 
@@ -130,7 +142,7 @@ def _disk(guest: Guest, installer: Installer | None, place: Place) -> Iterator[U
     if guest.firmware == "uefi" and place.host.firmware and not place.observed.variables:
         yield MakeVariables(place.host.firmware.variables, place.layout.firmware_vars)
     if place.observed.disk is not None:
-        _check_disk(guest, place)
+        yield from _grown(guest, place)
     elif guest.install is not None:
         yield from _install(guest, installer, place)
     elif guest.image is not None:
@@ -139,14 +151,18 @@ def _disk(guest: Guest, installer: Installer | None, place: Place) -> Iterator[U
         yield MakeDisk(place.layout.disk, _size(guest), guest.disk.format)
 
 
-def _check_disk(guest: Guest, place: Place) -> None:
-    found = place.observed.disk
-    if found and guest.disk and guest.disk.size and found.size > guest.disk.size:
+def _grown(guest: Guest, place: Place) -> Iterator[Up]:
+    """A disk that is there grows with its definition, and never shrinks."""
+    found, asked = place.observed.disk, guest.disk.size if guest.disk else None
+    if found is None or asked is None or found.size == asked:
+        return
+    if found.size > asked:
         raise Refused(
-            f"{guest.name}: disk: {place.layout.disk} has {found.size} bytes and the definition asks for "
-            f"{guest.disk.size}: a disk never shrinks",
+            f"{guest.name}: disk: {place.layout.disk} has {format_size(found.size)} and the definition asks for "
+            f"{format_size(asked)}: a disk never shrinks",
             "write its present size, or a larger one",
         )
+    yield GrowDisk(place.layout.disk, asked, found.format)
 
 
 def _install(guest: Guest, installer: Installer | None, place: Place) -> Iterator[Up]:
@@ -154,7 +170,7 @@ def _install(guest: Guest, installer: Installer | None, place: Place) -> Iterato
     own = installer is not None
     rules = installer or BUILT_IN
     iso = rules.iso if own else place.host.isos[name]
-    scale = place.qemu(guest).tcg_scale if accelerator(guest, place.qemu(guest)) == "tcg" else 1.0
+    scale = place.qemu(guest).tcg_scale if place.pins(guest).accel == "tcg" else 1.0
     run = RunInstaller(
         name,
         guest.run_by.binary,

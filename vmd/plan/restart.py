@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
 Policy = Literal["always", "on-failure", "never"]
-Cause = Literal["stopped", "powered-off", "crashed", "killed", "panicked", "watchdog"]
+Cause = Literal["stopped", "powered-off", "crashed", "killed", "panicked"]
 
 FIRST_DELAY = 1.0
 """Seconds before the first restart; each further one waits twice as long."""
@@ -20,7 +20,7 @@ STEADY = 600.0
 ATTEMPTS = 10
 """So many runs in a row that were not steady are enough: the eleventh would be no better."""
 
-FAILURES: frozenset[Cause] = frozenset({"crashed", "killed", "panicked", "watchdog"})
+FAILURES: frozenset[Cause] = frozenset({"crashed", "killed", "panicked"})
 """Ends that nobody wanted; a guest that powers itself off has done what it meant to."""
 
 

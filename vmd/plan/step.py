@@ -10,15 +10,9 @@ import re
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 
-GIB = 1 << 30
-
-
-@dataclass(frozen=True, slots=True)
-class Option:
-    """One option of a QEMU line and the key of the definition that it follows from."""
-
-    key: str
-    words: tuple[str, ...]
+from ..definition.units import format_size
+from .observed import Pins
+from .option import Option
 
 
 @dataclass(frozen=True)
@@ -76,7 +70,7 @@ class MakeDisk:
     def text(self) -> str:
         """What this does, for a person."""
         clone = f", a clone of {self.backing}" if self.backing else ""
-        return f"make {PurePosixPath(self.path).name}, {self.size / GIB:g} GiB{clone}"
+        return f"make {PurePosixPath(self.path).name}, {format_size(self.size)}{clone}"
 
 
 @dataclass(frozen=True)
@@ -113,11 +107,77 @@ class AcceptDisk:
 
 
 @dataclass(frozen=True)
+class GrowDisk:
+    """Make the disk larger, to ``size`` bytes; the guest's file systems are its own affair."""
+
+    path: str
+    size: int
+    format: str = "qcow2"
+
+    @property
+    def text(self) -> str:
+        """What this does, for a person."""
+        return f"grow {PurePosixPath(self.path).name} to {format_size(self.size)}"
+
+
+@dataclass(frozen=True)
+class SetMemory:
+    """Have the running guest's balloon leave it ``size`` bytes of memory."""
+
+    size: int
+
+    @property
+    def text(self) -> str:
+        """What this does, for a person."""
+        return f"leave it {format_size(self.size)} of memory"
+
+
+@dataclass(frozen=True)
+class SetVnc:
+    """Show the running guest's screen elsewhere: at ``address``, display ``display``, or on its socket ``path``."""
+
+    path: str
+    address: str | None = None
+    display: int | None = None
+
+    @property
+    def text(self) -> str:
+        """What this does, for a person."""
+        return f"show its screen at {self.path if self.address is None else f'{self.address}:{self.display}'}"
+
+
+@dataclass(frozen=True)
+class SetLink:
+    """Pull the cable of one of the running guest's NICs, or plug it in."""
+
+    nic: str
+    up: bool
+
+    @property
+    def text(self) -> str:
+        """What this does, for a person."""
+        return f"{'plug in' if self.up else 'pull'} the cable of {self.nic}"
+
+
+@dataclass(frozen=True)
+class Remember:
+    """Note that these keys of the definition are in force."""
+
+    keys: tuple[str, ...]
+
+    @property
+    def text(self) -> str:
+        """What this does, for a person."""
+        return f"take over {', '.join(self.keys)}"
+
+
+@dataclass(frozen=True)
 class Start:
-    """Start the guest's QEMU and let it run."""
+    """Start the guest's QEMU and let it run; ``pins`` is the hardware that it settles."""
 
     binary: str
     options: tuple[Option, ...] = field(repr=False)
+    pins: Pins | None = field(default=None, repr=False)
 
     @property
     def text(self) -> str:
@@ -192,13 +252,27 @@ class DiscardHalfMade:
         return f"remove {PurePosixPath(self.path).name}"
 
 
-Up = BuildIso | WriteSeed | MakeVariables | MakeDisk | RunInstaller | AcceptDisk | DiscardHalfMade | Start
+Up = (
+    BuildIso
+    | WriteSeed
+    | MakeVariables
+    | MakeDisk
+    | RunInstaller
+    | AcceptDisk
+    | DiscardHalfMade
+    | GrowDisk
+    | Start
+    | SetLink
+)
 """What leads a guest up."""
 
 Down = AskAgent | PressPower | Quit | Kill | DiscardHalfMade
 """What leads a guest down."""
 
-Step = Up | Down
+Live = GrowDisk | SetMemory | SetVnc | SetLink | Remember
+"""What changes a guest while it runs."""
+
+Step = Up | Down | Live
 
 
 def name(step: Step) -> str:
@@ -209,12 +283,3 @@ def name(step: Step) -> str:
 def argv(step: Start | RunInstaller) -> tuple[str, ...]:
     """The whole QEMU line."""
     return (step.binary, *(word for option in step.options for word in option.words))
-
-
-def blame(options: tuple[Option, ...], said: str) -> Option | None:
-    """The option that QEMU complains of: it quotes the whole of an option it refuses (QEMU 7.2 to 10.0).
-
-    The longest that is quoted: ``-device virtio-scsi-pci`` is the beginning of another, too.
-    """
-    quoted = (option for option in options if " ".join(option.words) in said)
-    return max(quoted, key=lambda option: len(" ".join(option.words)), default=None)

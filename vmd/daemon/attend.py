@@ -1,0 +1,115 @@
+"""One run of a guest, attended from its start to its end, whoever started it."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from typing import Any
+
+from ..definition.guest import Guest
+from ..definition.network import USER
+from ..host import files
+from ..host.process import Exit, adopt
+from ..plan.restart import Cause, End
+from . import ends, records
+from .home import Home
+from .running import Running
+
+END_TAKES = 10.0
+"""How long QEMU may take to write what it holds once its guest is off, in seconds."""
+
+
+class Attendant:
+    """Holds what runs of a guest, sees it end, writes down why and tells whoever made it."""
+
+    def __init__(self, name: str, home: Home, ended: Callable[[Cause, str], None]) -> None:
+        self.name, self.home, self._tell_end = name, home, ended
+        self.running: Running | None = None
+        self.ends = records.Ends.read(home.places(name))
+        self._gone = asyncio.Event()
+        self._gone.set()
+        self._attending: asyncio.Task[None] | None = None
+        self._stopping = False
+
+    def attend(self, running: Running, guest: Guest) -> None:
+        """Attend a run from here on; ``guest`` is the definition it was started with."""
+        self.running = running
+        self._gone.clear()
+        on_user = any(nic.network == USER for nic in guest.nics)
+        running.watch(guest, self.home.ssh_port(self.name, running=True) if on_user else 0)
+        self._attending = asyncio.create_task(self._until_end(running), name=f"attend {self.name}")
+
+    async def adopt(self) -> None:
+        """Take hold of the QEMU that the booted record names; where it is gone, find out why.
+
+        :raise VmdError: the record can't be used, or the QEMU doesn't answer.
+        """
+        places = self.home.places(self.name)
+        booted = records.booted(places) if self.running is None else None
+        if booted is None or booted.end is not None:
+            return
+        process = adopt(booted.process)
+        if process is None:
+            self._ended_while_away(booted)
+            return
+        running = Running(self.name, process, places, lambda *_: None, booted.since)
+        await running.hold(places.console_log)
+        self.attend(running, booted.guest)
+
+    def _ended_while_away(self, booted: records.Booted) -> None:
+        places = self.home.places(self.name)
+        if booted.process.boot_id != files.boot_id():
+            booted.ended(places, End("stopped", 0.0), "the host was restarted")
+        elif records.wanted(places) == "down":
+            self._note(booted, "stopped", "it was stopped")
+        else:
+            self._note(booted, *ends.by_exit(Exit(), ends.last_words(places)))
+
+    async def wait_gone(self, patience: float) -> bool:
+        """Wait up to so many seconds for the end of what runs; say whether it came."""
+        if patience > 0 and not self._gone.is_set():
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._gone.wait(), patience)
+        return self._gone.is_set()
+
+    @contextmanager
+    def stopping(self) -> Iterator[None]:
+        """While this lasts, an end is what the operator asked for."""
+        if self.running:
+            self.running.stop_climbing()
+        self._stopping = True
+        try:
+            yield
+        finally:
+            self._stopping = False
+
+    async def _until_end(self, running: Running) -> None:
+        over = asyncio.create_task(running.over.wait())
+        waits: set[asyncio.Future[Any]] = {over, running.process.exited}
+        await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        over.cancel()
+        if running.process.alive:
+            await running.end(grace=END_TAKES)
+        cause, text = ends.seen(await running.process.exited, running, stopping=self._stopping)
+        await running.release()
+        self.running = None
+        self._gone.set()
+        if (booted := records.booted(running.places)) is not None:
+            self._note(booted, cause, text)
+
+    def _note(self, booted: records.Booted, cause: Cause, text: str) -> None:
+        end = End(cause, round(max(0.0, time.time() - booted.since), 1))
+        booted.ended(self.home.places(self.name), end, text)
+        self.ends.add(end)
+        self._tell_end(cause, text)
+
+    async def release(self) -> None:
+        """Let go of it, and end nothing."""
+        if self._attending is not None:
+            self._attending.cancel()
+            with suppress(asyncio.CancelledError):
+                await self._attending
+        if self.running is not None:
+            await self.running.release()
