@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -61,8 +62,10 @@ def known() -> Iterator[bytes]:
     directory = _open_to_all()
     with Vmd(directory).running() as vmd:
         vmd.ctl("doctor")
-        found = vmd.capabilities.read_bytes()
-    yield found
+        found = json.loads(vmd.capabilities.read_text())
+    for facts in found.values():
+        facts["accel"]["tcg_scale"] = 1.0  # limits are what a test says, however slow this machine is
+    yield json.dumps(found).encode()
     shutil.rmtree(directory)
 
 

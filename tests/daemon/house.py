@@ -164,7 +164,7 @@ class Vmd:
         ssh = "" if "ssh_keys" in guest else f"    ssh_keys: [{KEY}]\n"
         self.define(
             f"installers:\n  tiny:\n    iso: {iso}\n{rules}"
-            f"guests:\n  alice:\n    memory: 16M\n    disk: 4M\n    install: tiny\n{ssh}{keys}"
+            f"guests:\n  alice:\n    memory: 16M\n    disk: 32M\n    install: tiny\n{ssh}{keys}"
         )
 
     # -- what can be seen
@@ -204,11 +204,14 @@ class Vmd:
         assert head.startswith(b"HTTP/1."), head
         return int(head.split()[1]), json.loads(body or b"null")
 
-    def qmp(self, command: str, name: str = "alice") -> None:
-        """Have a QEMU do something by the operator's own monitor."""
+    def qmp(self, command: str, name: str = "alice", starting: subprocess.Popen[bytes] | None = None) -> None:
+        """Have a QEMU do something by the operator's own monitor; one that is ``starting`` may need a moment."""
         with socket.socket(socket.AF_UNIX) as connection:
             connection.settimeout(PATIENCE)
-            connection.connect(str(self.sockets(name) / "monitor"))
+            while connection.connect_ex(str(self.sockets(name) / "monitor")) != 0:
+                assert starting, f"{name} has no monitor"
+                assert starting.poll() is None, starting.communicate()
+                select.select([], [], [], 0.01)
             with connection.makefile("rwb", buffering=0) as stream:
                 stream.readline()
                 for each in ("qmp_capabilities", command):

@@ -10,7 +10,7 @@
         .set    RESETS, 5               # succeeds and resets instead of powering off
         .set    HANGS, 6                # begins, and then says no more
         .set    WAITS, 7                # begins, goes on when the power button is pressed, and succeeds
-        .set    FILLS, 8                # writes 16 MiB before it succeeds
+        .set    FILLS, 8                # writes 4 MiB before it succeeds
         .set    CHATTERS, 9             # says a word now and then, for ever
 
         .set    DISK, 0x80              # int 13h: the first disk
@@ -73,7 +73,7 @@ wait:
 
         .if     WAY == FILLS
         movw    $64, sectors            # 32 KiB of whatever is in memory
-        movw    $512, %cx
+        movw    $128, %cx
 fill:
         addl    $64, lba
         call    transfer
