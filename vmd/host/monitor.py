@@ -174,11 +174,16 @@ class Monitor:
     async def lend(self, descriptor: int) -> int:
         """Give QEMU a file that it may not open by itself; return N of the ``/dev/fdset/N`` to name it by.
 
-        It has the descriptor until that node is deleted; ours can be closed at once (QMP reference, ``add-fd``).
+        Our own descriptor can be closed at once (QMP reference, ``add-fd``).
         """
         async with self._lending:  # QEMU keeps the descriptors of one message only
             self._client.send_fd_scm(descriptor)
             return int((await self.execute("add-fd"))["fdset-id"])
+
+    async def take_back(self, number: int) -> None:
+        """Have QEMU close what :meth:`lend` gave it, once no node uses it any more."""
+        arguments: dict[str, Any] = {"fdset-id": number}
+        await self.execute("remove-fd", **arguments)
 
     async def hmp(self, line: str) -> str:
         """Have QEMU carry out a line of its human monitor and return what that printed; a failure is text too."""
