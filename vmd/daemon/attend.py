@@ -22,11 +22,15 @@ END_TAKES = 10.0
 
 
 class Attendant:
-    """Holds what runs of a guest, sees it end, writes down why and tells whoever made it."""
+    """Holds what runs of a guest, sees it end, writes down why and tells whoever made it.
+
+    ``guest`` is the definition that what runs was started with, or was changed to since.
+    """
 
     def __init__(self, name: str, home: Home, ended: Callable[[Cause, str], None]) -> None:
         self.name, self.home, self._tell_end = name, home, ended
         self.running: Running | None = None
+        self.guest: Guest | None = None
         self.ends = records.Ends.read(home.places(name))
         self._gone = asyncio.Event()
         self._gone.set()
@@ -35,7 +39,7 @@ class Attendant:
 
     def attend(self, running: Running, guest: Guest) -> None:
         """Attend a run from here on; ``guest`` is the definition it was started with."""
-        self.running = running
+        self.running, self.guest = running, guest
         self._gone.clear()
         on_user = any(nic.network == USER for nic in guest.nics)
         running.watch(guest, self.home.ssh_port(self.name, running=True) if on_user else 0)

@@ -14,10 +14,12 @@ from ..definition.units import format_duration
 from ..errors import Refused, TimedOut, UsageError, VmdError
 from ..installer.contract import Progress
 from ..installer.debian import RELEASES
-from . import iso, wishes
+from ..plan import order
+from . import iso, standing, wishes
 from .events import Event, Listener
 from .keep import Keeper
 from .supervise import Supervisor
+from .turns import Turns
 
 Outcome = dict[str, Any]
 Work = Coroutine[Any, Any, Outcome]
@@ -40,15 +42,14 @@ class Changes:
         :raise NoSuchGuest: it names a guest that is not there.
         """
         match verb:
-            case "up":
+            case "up" | "restart":
                 up = wishes.read(wishes.Up, body)
-                return self._each(self._chosen(up), lambda kept: self._up(kept, up))
+                return self.up(self._chosen(up), up, again=verb == "restart")
             case "down":
                 down = wishes.read(wishes.Down, body)
-                return self._each(self._chosen(down), lambda kept: self._down(kept, down.timeout))
-            case "restart":
-                again = wishes.read(wishes.Up, body)
-                return self._each(self._chosen(again), lambda kept: self._restart(kept, again))
+                return self._lead_down(self._chosen(down), down.timeout)
+            case "apply":
+                return self._apply(wishes.read(wishes.Apply, body))
             case "wait":
                 wait = wishes.read(wishes.Wait, body)
                 return self._each([self.keeper.find(wait.guest)], lambda kept: climbed(kept, wait.rung, wait.timeout))
@@ -65,18 +66,66 @@ class Changes:
 
     # -- verbs, one guest at a time
 
-    async def _up(self, kept: Supervisor, wish: wishes.Up) -> None:
-        await finished(kept.up(tuple(wish.keys)))
-        await climbed(kept, wish.wait or goal(kept), wish.timeout)
+    def up(self, chosen: list[Supervisor], wish: wishes.Up, *, again: bool = False) -> AsyncIterator[Event]:
+        """Lead guests up, each in its turn; ``again`` leads them down first."""
+        turns = self._turns(chosen)
 
-    async def _down(self, kept: Supervisor, timeout: float | None) -> None:  # noqa: ASYNC109 - the ladder's
-        await finished(kept.down(timeout))
+        async def one(kept: Supervisor) -> None:
+            if again:
+                await finished(kept.down(None))
+            await self._up(kept, wish, turns)
 
-    async def _restart(self, kept: Supervisor, wish: wishes.Up) -> None:
-        await self._down(kept, None)
-        await self._up(kept, wish)
+        return self._each(chosen, one)
+
+    async def _up(self, kept: Supervisor, wish: wishes.Up, turns: Turns) -> None:
+        try:
+            async with turns.turn(kept.name):
+                await finished(kept.up(tuple(wish.keys)))
+            await climbed(kept, wish.wait or goal(kept), wish.timeout)
+        finally:
+            turns.done(kept.name)
+
+    def _turns(self, chosen: list[Supervisor]) -> Turns:
+        fleet = self.home.fleet
+        names = [kept.name for kept in chosen]
+        return Turns(order.before(fleet.guests, names), fleet.start.parallel, fleet.start.delay)
+
+    def _lead_down(self, chosen: list[Supervisor], patience: float | None) -> AsyncIterator[Event]:
+        """Lead guests down, those that were started last first."""
+        turns = Turns(order.stopped_before(self.home.fleet.guests, [kept.name for kept in chosen]), len(chosen) or 1)
+
+        async def one(kept: Supervisor) -> None:
+            try:
+                async with turns.turn(kept.name):
+                    await finished(kept.down(patience))
+            finally:
+                turns.done(kept.name)
+
+        return self._each(chosen, one)
+
+    def _apply(self, wish: wishes.Apply) -> AsyncIterator[Event]:
+        """Make the whole fleet as it is defined; what needs a restart stays pending, and no disk is touched."""
+        chosen = self.keeper.visible()
+        turns, up = self._turns(chosen), wishes.Up(keys=wish.keys, wait=wish.wait, timeout=wish.timeout)
+
+        async def one(kept: Supervisor) -> None:
+            try:
+                match standing.due(kept, prune=wish.prune):
+                    case "up":
+                        await self._up(kept, up, turns)
+                    case "change":
+                        await finished(kept.change())
+                    case "prune":
+                        await finished(kept.down(None))
+                        await self._remove(kept)
+            finally:
+                turns.done(kept.name)
+
+        return self._each(chosen, one)
 
     async def _remove(self, kept: Supervisor) -> None:
+        if standing.protected(kept):
+            raise Refused(f"{kept.name} is protected", f"write protect: false for {kept.name}, if that is meant")
         if kept.running is not None or kept.busy:
             raise Refused(f"{kept.name} is {kept.state}", f"vmctl down {kept.name}, then remove it")
         kept.remove()

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ..definition.network import USER
+from .standing import pending
 from .supervise import Supervisor
 
 LOOPBACK = "127.0.0.1"
@@ -24,8 +25,8 @@ def status(kept: Supervisor) -> dict[str, Any]:
         "pid": running.process.pid if running else None,
         "addresses": _addresses(kept),
         "since": kept.since,
-        "restarts": 0,
-        "pending": [],
+        "restarts": len(kept.attendant.ends.past),
+        "pending": [change.text for change in pending(kept)],
         "error": kept.error,
         "paused": running.paused if running else None,
         "memory": guest.memory if guest else None,

@@ -11,6 +11,7 @@ from ..definition.guest import Guest
 from ..definition.parse import Parsed, Source, parse
 from ..errors import NoSuchGuest, VmdError
 from .home import Home
+from .standing import left_behind
 from .supervise import Supervisor
 
 log = logging.getLogger(__name__)
@@ -72,7 +73,7 @@ class Keeper:
     def visible(self) -> list[Supervisor]:
         """Every guest worth a line: defined, or running though it isn't."""
         every = (self.supervisors[name] for name in sorted(self.supervisors))
-        return [each for each in every if each.guest is not None or each.running is not None or each.busy]
+        return [each for each in every if each.guest is not None or left_behind(each)]
 
     def find(self, name: str) -> Supervisor:
         """The supervisor of a guest.

@@ -18,7 +18,7 @@ from ..plan.cmdline import Place
 from ..plan.live import live
 from ..plan.restart import FAILURES, Again, Cause, after_end
 from ..plan.step import Down, Kill, Quit, Up
-from . import records
+from . import records, standing
 from .attend import Attendant
 from .execute import Executor
 from .home import Home
@@ -60,22 +60,7 @@ class Supervisor:
     @property
     def state(self) -> str:
         """One of `protocol.STATES`."""
-        if self.busy and self.job_kind == "down":
-            return "stopping"
-        if self.progress is not None and self.busy:
-            return "installing"
-        if self.running is not None:
-            return self._running_state(self.running)
-        if self.busy:
-            return "starting"
-        if self.error is not None:
-            return "failed"
-        return "stopped" if Path(self.home.places(self.name).dir).exists() else "absent"
-
-    def _running_state(self, running: Running) -> str:
-        if self.guest is None:
-            return "orphan"
-        return "running" if running.readiness.has("kernel") or not self.busy else "starting"
+        return standing.state(self)
 
     def tell(self, event: str, **facts: object) -> None:
         """Emit an event about this guest."""
@@ -98,12 +83,11 @@ class Supervisor:
             process.close()
         state = await self.running.state() if self.running else ("running" if process else None)
         observed = await observe(guest, self.home, run_state=state, installing=process is not None)
-        booted = records.booted(places) if self.running else None
         observed = replace(
             observed,
             keys=observed.keys or (() if guest.ssh_keys else keys),
             pins=records.pins(places),
-            booted=booted.guest if booted else None,
+            booted=self.attendant.guest if self.running else None,
         )
         return Place(places, host, observed)
 
@@ -177,6 +161,8 @@ class Supervisor:
         guest = self._defined()
         place = await self.place(guest)
         await Executor(guest, self.home, self.tell, self.running).carry_out(live(guest, place))
+        if self.running and (booted := records.booted(place.layout)):
+            self.attendant.guest = booted.guest
 
     def _defined(self) -> Guest:
         if self.guest is None:

@@ -37,6 +37,15 @@ class Up(Guests):
     timeout: Seconds | None = None
 
 
+class Apply(Wish):
+    """Make the whole fleet as it is defined; ``prune`` ends guests that are not defined any more."""
+
+    prune: bool = False
+    keys: Annotated[list[KeyLine], Field(max_length=100)] = []
+    wait: Rung | None = None
+    timeout: Seconds | None = None
+
+
 class Down(Guests):
     """Lead guests down; ``timeout`` is the ladder's, in seconds."""
 
