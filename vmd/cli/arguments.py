@@ -94,6 +94,10 @@ _SSH = """\
 The guest's own host key was recorded when it was installed; no other is accepted, and none is asked about. The exit
 status is ssh's."""
 
+_VERBOSE = _flag("--verbose", "with the QEMU line as a diff of booted and current", "-v")
+_DETAILED = _flag("--detailed-exitcode", "exit with 0 for nothing to do, 1 for an error, 2 for changes")
+_PRUNE = _flag("--prune", "stop guests that are not defined any more, and move their disks to the trash")
+
 _FILES = Option(
     ("files",),
     "files of one fleet, - for stdin (default: every *.yaml of the fleet's directory)",
@@ -127,7 +131,26 @@ _OUTPUT = Option(("-o", "--output"), "copy it here as well", {"metavar": "FILE"}
 VERBS = (
     Verb("check", "local", "is it valid? every fault at once; needs no daemon", (_FILES,)),
     Verb("schema", "local", "the JSON Schema of a definition, for editors; needs no daemon"),
-    Verb("plan", "facts", "what up would do, step by step", (_WHICH, _JSON)),
+    Verb(
+        "plan",
+        "facts",
+        "what apply would change, how it would take effect, and the steps",
+        (_WHICH, _VERBOSE, _DETAILED, _JSON),
+        "A change takes effect live, at the guest's next start (restart), or only with another disk (rebuild).",
+    ),
+    Verb(
+        "apply",
+        "change",
+        "make the whole fleet as it is defined; restarts nothing and touches no disk",
+        (_PRUNE, _WAIT, _TIMEOUT, _EVENTS),
+        "A guest that was told down stays down. What needs a restart stays pending until vmctl restart.",
+    ),
+    Verb(
+        "upgrade",
+        "change",
+        "let guests see this QEMU's newest machine version and CPU from their next start",
+        (_THESE, _EVENTS),
+    ),
     Verb(
         "up",
         "change",

@@ -33,6 +33,30 @@ def restart(arguments: Namespace) -> int:
     return _interruptible(arguments, body)
 
 
+def apply(arguments: Namespace) -> int:
+    """Have the whole fleet made as it is defined."""
+    from .keys import offered  # noqa: PLC0415 - only those that start guests need it
+
+    body = {"prune": arguments.prune, "wait": arguments.wait, "timeout": arguments.timeout}
+    arguments.guests = []
+    if not _due(arguments.prune):
+        if not arguments.json:
+            show.line("nothing to do")
+        return Exit.DONE
+    return _interruptible(arguments, {**body, "keys": offered(os.environ)})
+
+
+def _due(prune: bool) -> list[Json]:
+    """The guests there is something to do for."""
+    guests = daemon().get(route("plan"))["guests"]
+    return [guest for guest in guests if guest["due"] or (prune and guest["state"] == "orphan")]
+
+
+def upgrade(arguments: Namespace) -> int:
+    """Have guests see newer hardware from their next start."""
+    return int(_follow(arguments, {"guests": arguments.guests})["exit_code"])
+
+
 def down(arguments: Namespace) -> int:
     """Have guests stopped."""
     return _interruptible(arguments, {**_targets(arguments), "timeout": arguments.timeout})

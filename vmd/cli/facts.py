@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from argparse import Namespace
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from .. import __version__
@@ -132,20 +133,46 @@ def argv(arguments: Namespace) -> int:
 
 
 def plan(arguments: Namespace) -> int:
-    """Print the steps that ``up`` would take; 1 if a guest can't be planned."""
-    body = _answer(arguments, route("plan", name=arguments.guests), show_plan)
-    return Exit.FAILED if any(guest["error"] for guest in body["guests"]) else Exit.DONE
+    """Print what would change and the steps; 1 if a guest can't be planned."""
+    body = _answer(arguments, route("plan", name=arguments.guests), partial(show_plan, verbose=arguments.verbose))
+    if any(guest["error"] for guest in body["guests"]):
+        return Exit.FAILED
+    changes = any(guest["due"] or guest["changes"] for guest in body["guests"])
+    return CHANGES if changes and arguments.detailed_exitcode else Exit.DONE
 
 
-def show_plan(body: Json) -> None:
-    """Write ``GET /v1/plan``: a guest, and its steps below."""
+CHANGES = 2
+"""The exit status of ``plan --detailed-exitcode`` where there is something to do, as terraform has it."""
+
+
+def show_plan(body: Json, verbose: bool = False) -> None:
+    """Write ``GET /v1/plan``: a guest, and below it its changes, its steps, and its line's diff."""
     for guest in body["guests"]:
         if guest["error"]:
             show.blame(guest["name"], str(guest["error"]))
             continue
-        show.line(f"{guest['name']}:{'' if guest['steps'] else ' nothing to do'}")
+        show.line(f"{guest['name']}: {_verdict(guest)}")
+        for change in guest["changes"]:
+            words = f"{change['was']} → {change['now']} ({change['effect']}: {change['why']})"
+            show.line(f"  {change['key']}: {words}")
         for step in guest["steps"]:
-            show.line(f"  {step['text']}")
+            show.line(f"  - {step['text']}")
+        for upgrade in guest["upgrade"]:
+            show.line(f"  vmctl upgrade {guest['name']} would change {upgrade}")
+        for line in guest["argv_diff"] if verbose else ():
+            show.line(f"    {line}")
+
+
+def _verdict(guest: Json) -> str:
+    if guest["state"] == "orphan":
+        return "not defined any more; apply --prune would end it and move it to the trash"
+    if guest["due"] == "up":
+        return "to be led up"
+    if guest["due"] == "change":
+        return "to be changed while it runs"
+    if guest["changes"]:
+        return "pending"
+    return "stopped, as it was told; up would" if guest["steps"] else "nothing to do"
 
 
 def doctor(arguments: Namespace) -> int:

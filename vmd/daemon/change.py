@@ -14,8 +14,8 @@ from ..definition.units import format_duration
 from ..errors import Refused, TimedOut, UsageError, VmdError
 from ..installer.contract import Progress
 from ..installer.debian import RELEASES
-from ..plan import order
-from . import iso, standing, wishes
+from ..plan import order, pins
+from . import iso, records, standing, wishes
 from .events import Event, Listener
 from .keep import Keeper
 from .supervise import Supervisor
@@ -35,27 +35,30 @@ class Changes:
         self.keeper, self.home = keeper, keeper.home
         self._going: set[asyncio.Task[Outcome]] = set()
 
-    def begin(self, verb: str, body: dict[str, Any]) -> AsyncIterator[Event]:
-        """Begin to do what is asked; the stream tells of it.
+    def begin(self, verb: str, wish: wishes.Wish) -> AsyncIterator[Event]:
+        """Begin to do what is asked: the verb's own method; the stream tells of it.
 
-        :raise UsageError: the body is not what this verb takes.
+        :raise UsageError: no guest is named.
         :raise NoSuchGuest: it names a guest that is not there.
         """
-        match verb:
-            case "up" | "restart":
-                up = wishes.read(wishes.Up, body)
-                return self.up(self._chosen(up), up, again=verb == "restart")
-            case "down":
-                down = wishes.read(wishes.Down, body)
-                return self._lead_down(self._chosen(down), down.timeout)
-            case "apply":
-                return self._apply(wishes.read(wishes.Apply, body))
-            case "wait":
-                wait = wishes.read(wishes.Wait, body)
-                return self._each([self.keeper.find(wait.guest)], lambda kept: climbed(kept, wait.rung, wait.timeout))
-            case "rm":
-                return self._each(self._chosen(wishes.read(wishes.Guests, body)), self._remove)
-        return self._told(None, self._build_iso(wishes.read(wishes.Iso, body).release))
+        act: Callable[[wishes.Wish], AsyncIterator[Event]] = getattr(self, verb)
+        return act(wish)
+
+    def wait(self, wish: wishes.Wait) -> AsyncIterator[Event]:
+        """Wait until a guest is on a rung."""
+        return self._each([self.keeper.find(wish.guest)], lambda kept: climbed(kept, wish.rung, wish.timeout))
+
+    def upgrade(self, wish: wishes.Guests) -> AsyncIterator[Event]:
+        """Let guests see newer hardware from their next start."""
+        return self._each(self._chosen(wish), self._upgrade)
+
+    def rm(self, wish: wishes.Guests) -> AsyncIterator[Event]:
+        """Move guests to the trash."""
+        return self._each(self._chosen(wish), self._remove)
+
+    def iso(self, wish: wishes.Iso) -> AsyncIterator[Event]:
+        """Build an installer's ISO."""
+        return self._told(None, self._build_iso(wish.release))
 
     def _chosen(self, wish: wishes.Guests) -> list[Supervisor]:
         if wish.all:
@@ -66,13 +69,19 @@ class Changes:
 
     # -- verbs, one guest at a time
 
-    def up(self, chosen: list[Supervisor], wish: wishes.Up, *, again: bool = False) -> AsyncIterator[Event]:
-        """Lead guests up, each in its turn; ``again`` leads them down first."""
+    def up(self, wish: wishes.Up) -> AsyncIterator[Event]:
+        """Lead guests up, each in its turn."""
+        chosen = self._chosen(wish)
+        turns = self._turns(chosen)
+        return self._each(chosen, lambda kept: self._up(kept, wish, turns))
+
+    def restart(self, wish: wishes.Up) -> AsyncIterator[Event]:
+        """Lead guests down, and up again in their turn."""
+        chosen = self._chosen(wish)
         turns = self._turns(chosen)
 
         async def one(kept: Supervisor) -> None:
-            if again:
-                await finished(kept.down(None))
+            await finished(kept.down(None))
             await self._up(kept, wish, turns)
 
         return self._each(chosen, one)
@@ -90,20 +99,21 @@ class Changes:
         names = [kept.name for kept in chosen]
         return Turns(order.before(fleet.guests, names), fleet.start.parallel, fleet.start.delay)
 
-    def _lead_down(self, chosen: list[Supervisor], patience: float | None) -> AsyncIterator[Event]:
+    def down(self, wish: wishes.Down) -> AsyncIterator[Event]:
         """Lead guests down, those that were started last first."""
+        chosen = self._chosen(wish)
         turns = Turns(order.stopped_before(self.home.fleet.guests, [kept.name for kept in chosen]), len(chosen) or 1)
 
         async def one(kept: Supervisor) -> None:
             try:
                 async with turns.turn(kept.name):
-                    await finished(kept.down(patience))
+                    await finished(kept.down(wish.timeout))
             finally:
                 turns.done(kept.name)
 
         return self._each(chosen, one)
 
-    def _apply(self, wish: wishes.Apply) -> AsyncIterator[Event]:
+    def apply(self, wish: wishes.Apply) -> AsyncIterator[Event]:
         """Make the whole fleet as it is defined; what needs a restart stays pending, and no disk is touched."""
         chosen = self.keeper.visible()
         turns, up = self._turns(chosen), wishes.Up(keys=wish.keys, wait=wish.wait, timeout=wish.timeout)
@@ -130,6 +140,15 @@ class Changes:
             raise Refused(f"{kept.name} is {kept.state}", f"vmctl down {kept.name}, then remove it")
         kept.remove()
         self.keeper.load()
+
+    async def _upgrade(self, kept: Supervisor) -> None:
+        """Let the next start settle machine version and CPU anew; addresses and slots stay."""
+        places = self.home.places(kept.name)
+        held = records.pins(places)
+        if held is None or kept.guest is None:
+            raise Refused(f"{kept.name} has nothing to upgrade: its first start settles its hardware")
+        host = await self.home.facts.host([kept.guest.run_by.binary])
+        records.keep_pins(places, pins.renewed(kept.guest, host, held))
 
     async def _build_iso(self, release: str) -> Outcome:
         if release not in RELEASES:

@@ -64,6 +64,12 @@ def upgrade(guest: Guest, host: HostFacts, held: Pins) -> tuple[str, ...]:
     return tuple(f"{key}: {was} → {now}" for key, was, now in pairs if was != now)
 
 
+def renewed(guest: Guest, host: HostFacts, held: Pins) -> Pins:
+    """What is settled once the operator has asked for it: newest board and CPU, the same addresses and slots."""
+    fresh = _fresh(guest, host)
+    return replace(held, machine=fresh.machine, accel=fresh.accel, cpu=fresh.cpu)
+
+
 def check(guest: Guest, qemu: QemuFacts, held: Pins | None) -> None:
     """See that this QEMU still has the board the guest was pinned to.
 
