@@ -17,7 +17,9 @@ from ..errors import VmdError
 from ..host import files
 from ..host.credentials import Credentials, credentials_of
 from ..protocol import Directories, directories
+from . import wishes
 from .api import Api
+from .change import Changes
 from .events import Events
 from .facts import Facts
 from .home import Home
@@ -59,14 +61,31 @@ async def _keep(own: Directories) -> None:
         keeper = Keeper(Home(layout, Events(), Facts(layout, user), user))
         keeper.load()
         await keeper.adopt()
-        server = await listen(Path(own.socket), Api(keeper), *_access())
+        api = Api(keeper)
+        server = await listen(Path(own.socket), api, *_access())
         log.info("vmd %s keeps %s; control socket %s", __version__, own.fleet, own.socket)
+        starting = asyncio.create_task(_autostart(api.changes, Path(layout.started)))
         try:
             await _until_told(keeper)
         finally:
+            starting.cancel()
             server.close()
             Path(own.socket).unlink(missing_ok=True)
             await keeper.release()
+
+
+async def _autostart(changes: Changes, marker: Path) -> None:
+    """Start what is marked ``autostart``, once after each boot of the host.
+
+    A daemon that starts again in the same boot finds the marker, and leaves down what the operator put down.
+    """
+    if marker.exists() and marker.read_text().strip() == files.boot_id():
+        return
+    files.write_atomic(marker, files.boot_id() + "\n")
+    names = [name for name, guest in changes.home.fleet.guests.items() if guest.autostart]
+    if names:
+        async for _ in changes.up(wishes.Up(guests=names)):
+            pass  # each step is an event, and in the log; nobody waits for the outcome
 
 
 async def _until_told(keeper: Keeper) -> None:

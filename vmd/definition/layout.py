@@ -184,6 +184,11 @@ class Layout:
         """What was found out about QEMU and KVM; good until the host boots again."""
         return f"{self.directories.runtime}/capabilities.json"
 
+    @property
+    def started(self) -> str:
+        """Says in which boot of the host the guests marked ``autostart`` were started."""
+        return f"{self.directories.runtime}/autostarted"
+
     def check_socket_length(self, names: Iterable[str]) -> None:
         """See that every socket of these guests, and the daemon's own, has a path that a socket can have.
 
