@@ -15,8 +15,9 @@ from vmd.definition.machine import MACHINES
 from vmd.definition.written import Text
 from vmd.plan.cmdline import Place
 from vmd.plan.observed import DiskFacts, Firmware, HostFacts, Observed, QemuFacts
+from vmd.plan.option import Option
 from vmd.plan.reconcile import up
-from vmd.plan.step import Option, Step, Up, name
+from vmd.plan.step import Step, Up, name
 from vmd.protocol import Directories
 
 GOLDEN = Path(__file__).with_name("golden")

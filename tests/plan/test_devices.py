@@ -10,8 +10,8 @@ import pytest
 from vmd.definition.guest import Guest
 from vmd.definition.machine import MACHINES, Machine
 from vmd.plan import cmdline
+from vmd.plan.option import Option
 from vmd.plan.reconcile import IDE_CD, SCSI_CD
-from vmd.plan.step import Option
 
 from .conftest import GOLDEN, guest, host, place, sections
 
@@ -35,18 +35,19 @@ def named(name: str) -> Guest:
     return guest(name=name, boot=BOOT)
 
 
+def of(alice: Guest, found: str) -> Iterator[Option]:
+    return cmdline.board(alice, place(alice, on=host(accel=found)).pins(alice))
+
+
 def board() -> Parts:
     rows = ((row, arch) for row in MACHINES.values() for arch in row.arches)
     parts: Parts = {}
     for row, arch in rows:
         for found in ("tcg", "kvm"):
-            alice = on(row, arch=arch)
-            facts = host(accel=found).qemu[alice.run_by.binary]
-            parts[f"{row.name} {arch} where {found} is found"] = cmdline.board(alice, facts)
+            parts[f"{row.name} {arch} where {found} is found"] = of(on(row, arch=arch), found)
     q35 = MACHINES["q35"]
-    facts = host(accel="kvm").qemu["qemu-system-x86_64"]
-    parts["accel: tcg where kvm is found"] = cmdline.board(on(q35, accel="tcg"), facts)
-    parts["a CPU with flags"] = cmdline.board(on(q35, cpu="qemu64,+aes,-sse4.2"), facts)
+    parts["accel: tcg where kvm is found"] = of(on(q35, accel="tcg"), "kvm")
+    parts["a CPU with flags"] = of(on(q35, cpu="qemu64,+aes,-sse4.2"), "kvm")
     return parts
 
 

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from vmd.plan import cmdline
 from vmd.plan.cmdline import Place, boot_line, install_line
+from vmd.plan.option import Option
 from vmd.plan.reconcile import IDE_CD
-from vmd.plan.step import Option
 
 from .conftest import guest, place
 
@@ -57,7 +57,7 @@ def paths(where: Place, log: str) -> set[str]:
 @settings(deadline=None)
 @given(ROOTS | LOOKS_LIKE.map("/{}".format), NAMES | LOOKS_LIKE)
 def test_a_started_guest(root: str, name: str) -> None:
-    alice = guest(root, image="base.qcow2", firmware="uefi", disk={"path": name})
+    alice = guest(root, image="images/base", firmware="uefi", disk={"path": f"{root}/srv/{name}"})
     where = place(alice, root)
     line = boot_line(alice, where)
     assert where.host.firmware is not None

@@ -14,9 +14,11 @@ from vmd.plan.step import (
     AcceptDisk,
     BuildIso,
     DiscardHalfMade,
+    GrowDisk,
     MakeDisk,
     MakeVariables,
     RunInstaller,
+    SetLink,
     Start,
     Up,
     WriteSeed,
@@ -52,7 +54,7 @@ UPS = {
     "installed, UEFI variables gone": Case(
         {"disk": "40G", "firmware": "uefi"}, "make-variables start", {"disk": DISK}
     ),
-    "larger than the disk there": Case({"disk": "50G"}, "start", {"disk": DISK}),
+    "larger than the disk there": Case({"disk": "50G"}, "grow-disk start", {"disk": DISK}),
     "a disk of one's own": Case({"disk": {"path": "d.raw", "format": "raw"}}, "start", {"disk": DISK}),
     "image": Case({"image": "base.qcow2"}, "make-disk write-seed start"),
     "image, larger": Case({"image": "base.qcow2", "disk": "40G"}, "make-disk write-seed start"),
@@ -86,7 +88,7 @@ def after(step: Up, where: Place) -> Place:
             found = {"variables": True}
         case MakeDisk() if step.path == where.layout.disk_tmp:
             found = {"half_made": True}
-        case MakeDisk():
+        case MakeDisk() | GrowDisk():
             found = {"disk": DiskFacts(step.format, step.size)}
         case DiscardHalfMade():
             found = {"half_made": False}
@@ -174,6 +176,11 @@ def test_a_clone_is_as_large_as_its_image_or_larger(size: dict[str, str], made: 
     alice = guest(image={"path": "base.img", "format": "raw"}, **size)
     first = plan(alice, place(alice, image=DiskFacts("raw", 2 * G)))[0]
     assert first == MakeDisk(f"{DIR}/disk.qcow2", made, "qcow2", "/srv/base.img", "raw")
+
+
+def test_a_cable_that_is_to_be_out_is_pulled_as_it_starts() -> None:
+    alice = guest(boot=BOOT, network=["user", {"network": "user", "link": "down"}])
+    assert plan(alice, place(alice))[1:] == (SetLink("net1", False),)
 
 
 def test_a_raw_disk_is_made_raw() -> None:

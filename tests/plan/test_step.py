@@ -12,7 +12,8 @@ from vmd.errors import CommandFailed
 from vmd.host.run import run
 from vmd.plan import step as steps
 from vmd.plan.cmdline import boot_line, words
-from vmd.plan.step import Option, RunInstaller, Start
+from vmd.plan.option import Option, blame
+from vmd.plan.step import RunInstaller, Start
 
 from .conftest import G, guest, place
 
@@ -24,14 +25,21 @@ SAYINGS = {
     steps.BuildIso("debian-12", "/i"): ("build-iso", "build the debian-12 installer ISO"),
     steps.WriteSeed("/s", (("ssh.pub", b""), ("user", b""))): ("write-seed", "write its seed: ssh.pub, user"),
     steps.MakeVariables("/t/VARS.fd", "/d/vars.fd"): ("make-variables", "make vars.fd from /t/VARS.fd"),
-    steps.MakeDisk("/d/disk.qcow2.tmp", 40 * G): ("make-disk", "make disk.qcow2.tmp, 40 GiB"),
+    steps.MakeDisk("/d/disk.qcow2.tmp", 40 * G): ("make-disk", "make disk.qcow2.tmp, 40G"),
     steps.MakeDisk("/d/disk.qcow2", 3 * G // 2, "qcow2", "/b.img", "raw"): (
-        "make-disk", "make disk.qcow2, 1.5 GiB, a clone of /b.img"
+        "make-disk", "make disk.qcow2, 1536M, a clone of /b.img"
     ),
     RunInstaller("nixos", "qemu", OPTIONS, "DONE", 60, 6): ("run-installer", "install nixos"),
     steps.AcceptDisk("/d/disk.qcow2.tmp", "/d/disk.qcow2"): ("accept-disk", "accept disk.qcow2"),
     steps.DiscardHalfMade("/d/disk.qcow2.tmp"): ("discard-half-made", "remove disk.qcow2.tmp"),
     Start("qemu", OPTIONS): ("start", "start QEMU"),
+    steps.GrowDisk("/d/disk.qcow2", 40 * G): ("grow-disk", "grow disk.qcow2 to 40G"),
+    steps.SetMemory(G): ("set-memory", "leave it 1G of memory"),
+    steps.SetVnc("/r/vnc"): ("set-vnc", "show its screen at /r/vnc"),
+    steps.SetVnc("/r/vnc", "127.0.0.1", 1): ("set-vnc", "show its screen at 127.0.0.1:1"),
+    steps.SetLink("net0", False): ("set-link", "pull the cable of net0"),
+    steps.SetLink("net0", True): ("set-link", "plug in the cable of net0"),
+    steps.Remember(("vnc", "memory")): ("remember", "take over vnc, memory"),
     steps.AskAgent(2, 30): ("ask-agent", "ask its agent to shut down"),
     steps.PressPower(60, 5): ("press-power", "press its power button"),
     steps.Quit(10): ("quit", "tell QEMU to quit"),
@@ -77,8 +85,8 @@ async def test_qemu_quotes_the_option_it_refuses(key: str, bad: tuple[str, str])
     options = (*fine, Option("memory", ("-m", "64M")), Option(key, bad))
     with pytest.raises(CommandFailed) as caught:
         await run((*steps.argv(Start("qemu-system-x86_64", options)), "-nodefaults", "-S"), timeout=60)
-    assert steps.blame(options, caught.value.output) == options[-1], caught.value.output
+    assert blame(options, caught.value.output) == options[-1], caught.value.output
 
 
 def test_what_qemu_does_not_quote_is_nobodys_fault() -> None:
-    assert steps.blame(OPTIONS, "qemu-system-x86_64: unable to find CPU model 'nosuch'") is None
+    assert blame(OPTIONS, "qemu-system-x86_64: unable to find CPU model 'nosuch'") is None
