@@ -38,7 +38,7 @@ class Tiny:
         return path if path.exists() else guests.unbootable(path)
 
 
-def _open_to_all() -> Path:
+def open_to_all() -> Path:
     """Make a directory with a short path, that QEMU's user can pass through as well."""
     path = Path(tempfile.mkdtemp(prefix="vmd-"))
     path.chmod(0o755)
@@ -49,7 +49,7 @@ def _open_to_all() -> Path:
 def tiny() -> Iterator[Tiny]:
     if why := guests.missing():
         pytest.skip(why)
-    directory = _open_to_all()
+    directory = open_to_all()
     yield Tiny(directory)
     shutil.rmtree(directory)
 
@@ -59,7 +59,7 @@ def known() -> Iterator[bytes]:
     """What a vmd finds out about this host: the race of KVM against TCG takes seconds, and is run once."""
     if not shutil.which(QEMU):
         pytest.skip(f"{QEMU} is not installed")
-    directory = _open_to_all()
+    directory = open_to_all()
     with Vmd(directory).running() as vmd:
         vmd.ctl("doctor")
         found = json.loads(vmd.capabilities.read_text())
@@ -71,7 +71,7 @@ def known() -> Iterator[bytes]:
 
 @pytest.fixture
 def place() -> Iterator[Path]:
-    directory = _open_to_all()
+    directory = open_to_all()
     yield directory
     shutil.rmtree(directory)
 
@@ -99,5 +99,3 @@ def alice(vmd: Vmd) -> Vmd:
     vmd.define_tiny("alice")
     assert vmd.ctl("up", "alice").code == 0
     return vmd
-
-

@@ -11,7 +11,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -73,7 +73,9 @@ class Vmd:
         """Start a daemon in these directories, and don't wait for it."""
         argv = (*self.prefix, sys.executable, "-m", "vmd.daemon")
         with self.log.open("ab") as log:
-            return subprocess.Popen(argv, env=self.environ, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+            return subprocess.Popen(
+                argv, env=self.environ, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=log, stderr=log
+            )
 
     def start(self) -> None:
         """Start it, and return when it keeps its guests."""
@@ -179,7 +181,10 @@ class Vmd:
     def heard(self, event: str, *, nth: int = 1, guest: str | None = "alice", **facts: Any) -> dict[str, Any]:
         """Wait for the nth event of this kind with these facts since vmd was started."""
         wanted = {"event": event, "guest": guest, **facts}
-        with self.request("GET /v1/events?follow=1 HTTP/1.0\r\n\r\n") as connection, connection.makefile("rb") as lines:
+        with (
+            self.request("GET /v1/events?follow=1 HTTP/1.0\r\n\r\n") as connection,
+            connection.makefile("rb") as lines,
+        ):
             for line in lines:
                 if not line.startswith(b"{"):
                     continue
@@ -194,7 +199,8 @@ class Vmd:
         connection = socket.socket(socket.AF_UNIX)
         connection.settimeout(PATIENCE)
         connection.connect(str(self.socket))
-        connection.sendall(text.encode() if isinstance(text, str) else text)
+        with suppress(BrokenPipeError):  # it answers before it has heard all of what is too much
+            connection.sendall(text.encode() if isinstance(text, str) else text)
         return connection
 
     def ask(self, text: str | bytes) -> tuple[int, Any]:
@@ -310,7 +316,7 @@ def end(pid: int) -> None:
 
 
 def _pids() -> list[int]:
-    return [int(name) for name in os.listdir("/proc") if name.isdecimal()]
+    return [int(path.name) for path in Path("/proc").iterdir() if path.name.isdecimal()]
 
 
 def _cmdline(pid: int) -> bytes:
@@ -318,5 +324,3 @@ def _cmdline(pid: int) -> bytes:
         return Path(f"/proc/{pid}/cmdline").read_bytes()
     except (FileNotFoundError, ProcessLookupError):
         return b""
-
-
