@@ -52,6 +52,7 @@ def bake(release: str, key: str, work: Path, announce: Announce) -> None:
     _check_room(work)
     namespace.bind(work, _PLACE)
     os.chdir(_PLACE)
+    os.umask(0o022)  # vmd's own is stricter, and would close the guest's /etc and /usr to its services
     _bake(release, key, _PLACE, step)
 
 
