@@ -6,16 +6,25 @@ import asyncio
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from contextvars import Context, copy_context
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 from ..definition.guest import Guest
 from ..definition.network import USER
+from ..errors import VmdError
 from ..host import files
 from ..host.process import Exit, adopt
+from ..host.rotate import rotate
 from ..plan.restart import Cause, End
-from . import ends, records
+from . import ends, records, space
+from .events import cause, continue_from
 from .home import Home
 from .running import Running
+
+LOG_BOUND = 1 << 20
+"""Bytes of QEMU's own log; then it becomes the previous one."""
 
 END_TAKES = 10.0
 """How long QEMU may take to write what it holds once its guest is off, in seconds."""
@@ -36,6 +45,7 @@ class Attendant:
         self._gone.set()
         self._attending: asyncio.Task[None] | None = None
         self._stopping = False
+        self._stopped_by: int | None = None
 
     def attend(self, running: Running, guest: Guest) -> None:
         """Attend a run from here on; ``guest`` is the definition it was started with."""
@@ -43,7 +53,19 @@ class Attendant:
         self._gone.clear()
         on_user = any(nic.network == USER for nic in guest.nics)
         running.watch(guest, self.home.ssh_port(self.name, running=True) if on_user else 0)
-        self._attending = asyncio.create_task(self._until_end(running), name=f"attend {self.name}")
+        disk = Path(self.home.places(self.name, guest).disk)
+        running.tend(space.keep(running, disk.parent, partial(self.home.events.emit, guest=self.name)))
+        if self.home.logs:
+            log = Path(running.places.qemu_log)
+            self.home.logs.add(log, partial(_bound, log))
+        context = self._because_it_was_started()
+        self._attending = asyncio.create_task(self._until_end(running), name=f"attend {self.name}", context=context)
+
+    def _because_it_was_started(self) -> Context:
+        """Where what befalls it has its last start as the cause, also one by a daemon that is gone."""
+        context = copy_context()
+        context.run(continue_from, self.home.events.last(self.name, "step.started", step="start"))
+        return context
 
     async def adopt(self) -> None:
         """Take hold of the QEMU that the booted record names; where it is gone, find out why.
@@ -69,7 +91,8 @@ class Attendant:
         elif records.wanted(places) == "down":
             self._note(booted, "stopped", "it was stopped")
         else:
-            self._note(booted, *ends.by_exit(Exit(), ends.last_words(places)))
+            end = ends.by_exit(Exit(), ends.last_words(places))
+            self._because_it_was_started().run(self._note, booted, *end)
 
     async def wait_gone(self, patience: float) -> bool:
         """Wait up to so many seconds for the end of what runs; say whether it came."""
@@ -83,7 +106,7 @@ class Attendant:
         """While this lasts, an end is what the operator asked for."""
         if self.running:
             self.running.stop_climbing()
-        self._stopping = True
+        self._stopping, self._stopped_by = True, cause()
         try:
             yield
         finally:
@@ -94,10 +117,13 @@ class Attendant:
         waits: set[asyncio.Future[Any]] = {over, running.process.exited}
         await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
         over.cancel()
+        if self._stopping:
+            continue_from(self._stopped_by)
         if running.process.alive:
             await running.end(grace=END_TAKES)
         cause, text = ends.seen(await running.process.exited, running, stopping=self._stopping)
         await running.release()
+        self._let_go(running)
         self.running = None
         self._gone.set()
         if (booted := records.booted(running.places)) is not None:
@@ -109,6 +135,10 @@ class Attendant:
         self.ends.add(end)
         self._tell_end(cause, text)
 
+    def _let_go(self, running: Running) -> None:
+        if self.home.logs:
+            self.home.logs.remove(Path(running.places.qemu_log))
+
     async def release(self) -> None:
         """Let go of it, and end nothing."""
         if self._attending is not None:
@@ -117,3 +147,9 @@ class Attendant:
                 await self._attending
         if self.running is not None:
             await self.running.release()
+
+
+def _bound(log: Path) -> None:
+    """Keep QEMU's own words from filling the disk."""
+    with suppress(VmdError, OSError):
+        rotate(log, LOG_BOUND)

@@ -14,7 +14,8 @@ from ..errors import VmdError
 from ..host import agent
 from ..plan import step as steps
 from ..plan.step import AskAgent, DiscardHalfMade, Down, Kill, PressPower, Quit
-from .execute import Tell, discard
+from .announce import Tell
+from .execute import discard
 from .running import Running
 
 Gone = Callable[[float], Awaitable[bool]]

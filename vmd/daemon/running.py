@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Coroutine, Iterable
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 from ..definition.guest import Guest
 from ..definition.layout import GuestLayout
@@ -36,6 +37,10 @@ PROVE_ADDRESS = frozenset({ssh.Answer.SSH, ssh.Answer.OTHER, ssh.Answer.CLOSED})
 """Only a guest with an address does one of these: QEMU itself accepts, and then says nothing."""
 
 
+NO_SPACE = "no space"
+"""What a guest is paused by that its host's disk has no room for."""
+
+
 class Running:
     """One run of a guest; ``since`` is when it began, by the wall clock.
 
@@ -55,6 +60,8 @@ class Running:
         self.panicked = asyncio.Event()
         self.over = asyncio.Event()
         self.paused: str | None = None
+        self._pause_changed = asyncio.Event()
+        self._background: asyncio.Task[None] | None = None
         self.ssh_port = 0
         self.on_said: Callable[[bytes], None] | None = None
         self._transcript: Transcript | None = None
@@ -76,21 +83,22 @@ class Running:
             self.console = await Console.connect(
                 Path(self.places.console), Path(console_log), process_exited=self.process.exited, on_output=self._said
             )
-            self._take_state(await self.monitor.status())
+            await self._take_state(await self.monitor.status())
         except BaseException:
             await self.monitor.close()
             raise
         self.held = True
         self.readiness.climb("process")
 
-    def _take_state(self, status: str) -> None:
+    async def _take_state(self, status: str) -> None:
         """What happened while nobody listened."""
         if status == "shutdown":
             self._is_over(self.powered_off)
         elif status == "guest-panicked":
             self._is_over(self.panicked)
         elif status == "io-error":
-            self.paused = "no space"
+            told = [each.get("io-status") for each in await self.monitor.execute("query-block")]
+            self._pause(NO_SPACE if "nospace" in told else "an error of its disk")
 
     def _heard(self, event: MonitorEvent) -> None:
         match event.name:
@@ -101,9 +109,26 @@ class Running:
             case "NIC_RX_FILTER_CHANGED":
                 self.readiness.climb("link")
             case "BLOCK_IO_ERROR" if event.data.get("action") == "stop":
-                self.paused = "no space" if event.data.get("nospace") else str(event.data.get("reason"))
+                self._pause(NO_SPACE if event.data.get("nospace") else str(event.data.get("reason")))
             case "RESUME":
-                self.paused = None
+                self._pause(None)
+
+    def _pause(self, why: str | None) -> None:
+        self.paused = why
+        self._pause_changed.set()
+
+    async def until_paused(self) -> str:
+        """Return when it can't go on; what it needs."""
+        while self.paused is None:
+            self._pause_changed.clear()
+            await self._pause_changed.wait()
+        return self.paused
+
+    async def until_resumed(self) -> None:
+        """Return when it goes on."""
+        while self.paused is not None:
+            self._pause_changed.clear()
+            await self._pause_changed.wait()
 
     def _is_over(self, why: asyncio.Event) -> None:
         """The guest has ended, though its QEMU has not: what is left is paused."""
@@ -186,6 +211,10 @@ class Running:
         await asyncio.wait({self.process.exited}, timeout=grace)
         await self.process.terminate(grace=1.0)
 
+    def tend(self, work: Coroutine[Any, Any, None]) -> None:
+        """Have this done for as long as it is held."""
+        self._background = asyncio.create_task(work, name=f"tend {self.name}")
+
     def stop_climbing(self) -> None:
         """Don't knock at its door any more: it is on its way down."""
         if self._climb:
@@ -193,10 +222,11 @@ class Running:
 
     async def release(self) -> None:
         """Let go of it; the process, if it lives, goes on."""
-        if self._climb:
-            self._climb.cancel()
-            with suppress(asyncio.CancelledError, VmdError):
-                await self._climb
+        for task in (self._climb, self._background):
+            if task:
+                task.cancel()
+                with suppress(asyncio.CancelledError, VmdError):
+                    await task
         if self.held:
             await self.console.close()
             await self.monitor.close()

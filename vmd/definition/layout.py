@@ -89,6 +89,16 @@ class GuestLayout:
         return f"{self.dir}/lock.json"
 
     @property
+    def marker(self) -> str:
+        """Whose it is: the fleet's number and the guest's name. vmd touches no directory without it."""
+        return f"{self.dir}/vmd.json"
+
+    @property
+    def disk_record(self) -> str:
+        """The disk's format, and the images it stands on."""
+        return f"{self.dir}/disk.json"
+
+    @property
     def want(self) -> str:
         """What the operator wants: up or down."""
         return f"{self.dir}/want"
@@ -166,9 +176,19 @@ class Layout:
         return f"{self.directories.state}/fleet-id"
 
     @property
+    def events(self) -> str:
+        """What happened, one JSON object a line; the file before it has ``.1`` after its name."""
+        return f"{self.directories.state}/events.jsonl"
+
+    @property
     def trash(self) -> str:
         """Where a removed guest's directory goes."""
         return f"{self.directories.state}/trash"
+
+    @property
+    def bases(self) -> str:
+        """The directory of images that several guests' disks stand on; nothing in it is ever written again."""
+        return f"{self.directories.state}/bases"
 
     @property
     def isos(self) -> str:

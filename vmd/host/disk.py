@@ -148,6 +148,7 @@ async def chain(path: Path, format: str) -> tuple[ImageInfo, ...]:  # noqa: A002
 
     :raise Refused: a file in it names a backing file without its format, one that is not a file of this host, or
         one that is already in the chain.
+    :raise VmdError: a file of it is gone.
     """
     found = [await info(path, format)]
     while name := found[-1].backing_file:
@@ -157,6 +158,8 @@ async def chain(path: Path, format: str) -> tuple[ImageInfo, ...]:  # noqa: A002
             raise Refused(f"{top} names a backing file, {name}, but not its format", hint)
         if not name.startswith("/"):
             raise Refused(f"{top} has a backing file that is no file of this host: {name}")
+        if not Path(name).exists():
+            raise VmdError(f"{top} stands on {name}, which is gone", "put it back: without it the disk is of no use")
         if any(_same(Path(name), image.path) for image in found):
             raise Refused(f"{top} is its own backing file, by way of {name}")
         found.append(await info(Path(name), found[-1].backing_format))
