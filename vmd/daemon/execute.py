@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
 from typing import assert_never
@@ -16,6 +16,7 @@ from ..host.process import Process, spawn
 from ..installer.contract import Progress
 from ..plan import step as steps
 from ..plan.option import blame
+from ..plan.ready import MakeFlash, UnpackImage
 from ..plan.step import (
     AcceptDisk,
     BuildIso,
@@ -33,12 +34,11 @@ from ..plan.step import (
     Up,
     WriteSeed,
 )
-from . import alter, install, iso, records
+from . import alter, boards, install, iso, records
+from .announce import Tell, announced
+from .disk import before_start
 from .home import Home
 from .running import Running
-
-Tell = Callable[..., object]
-"""Emits an event about one guest: its kind, and facts by name."""
 
 ENVIRONMENT = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C"}
 """All that QEMU gets to know of our environment."""
@@ -55,22 +55,9 @@ class Executor:
     async def carry_out(self, plan: Iterable[Up | Live]) -> None:
         """Carry out steps, one after the other; what the first that fails raises ends it."""
         for step in plan:
-            facts = {"step": steps.name(step), "text": step.text}
-            began = time.monotonic()
-            self.tell("step.started", **facts)
-            try:
-                skipped = await self._do(step)
-            except VmdError as error:
-                spent = round(time.monotonic() - began, 3)
-                self.tell("step.failed", **facts, seconds=spent, error=error.message, hint=error.hint)
-                raise
-            spent = round(time.monotonic() - began, 3)
-            if skipped:
-                self.tell("step.skipped", **facts, why=skipped)
-            else:
-                self.tell("step.done", **facts, seconds=spent)
+            await announced(self.tell, step, self._do(step))
 
-    async def _do(self, step: Up | Live) -> str | None:  # noqa: C901 - one case for each step there is
+    async def _do(self, step: Up | Live) -> str | None:  # noqa: C901, PLR0911, PLR0912 - one case for each step there is
         """Do one step; say why when there was nothing to do."""
         match step:
             case BuildIso():
@@ -79,6 +66,10 @@ class Executor:
                 await self._write_seed(step)
             case MakeVariables():
                 self._make_variables(step)
+            case UnpackImage():
+                return await boards.make_ready(step, self.home.owner)
+            case MakeFlash():
+                boards.make_flash(step, self.home.owner)
             case MakeDisk():
                 return await self._make_disk(step)
             case RunInstaller():
@@ -122,6 +113,8 @@ class Executor:
         if path.exists():
             return f"{path} is there"
         backing = Path(step.backing) if step.backing else None
+        if str(path.parent) == self.places.images:
+            files.make_directory(path.parent, 0o711 if self.home.owner else 0o700)
         await disk.create(path, step.size, format=step.format, backing=backing, backing_format=step.backing_format)
         self._hand_over(path)
         return None
@@ -159,6 +152,7 @@ class Executor:
     async def _start(self, step: Start) -> None:
         self.home.make_directories(self.guest.name)
         places = self.places
+        await before_start(self.guest, self.home)
         keep_previous(Path(places.console_log))
         process = await self._spawn(step, places.console_log)
         running = Running(self.guest.name, process, places, self._rung, time.time())

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..definition.fleet import Fleet
 from ..definition.guest import Guest
 from ..definition.layout import GuestLayout, Layout
+from ..errors import VmdError
 from ..host import files, port
 from ..host.credentials import Credentials
+from ..host.watch import FileWatch
+from . import ownership
+from .boards import Boards
 from .events import Events
 from .facts import Facts
 
@@ -26,6 +31,9 @@ class Home:
     fleet: Fleet = field(default_factory=Fleet)
     faults: tuple[str, ...] = ()
     building: asyncio.Lock = field(default_factory=asyncio.Lock)
+    logs: FileWatch | None = None
+    """Tells when QEMU wrote to its log; None where nothing can be watched."""
+    boards: Boards = field(default_factory=Boards)
 
     def places(self, name: str, guest: Guest | None = None) -> GuestLayout:
         """Where a guest keeps what it has."""
@@ -45,6 +53,7 @@ class Home:
         places = self.places(name)
         files.make_directory(Path(self.layout.guests), 0o711)
         files.make_directory(Path(places.dir), 0o711 if self.owner else 0o700)
+        ownership.claim(places, self.facts.fleet_id, name)
         files.make_directory(Path(places.runtime).parent, 0o711)
         files.make_directory(Path(places.runtime), 0o700, self.owner)
 
@@ -66,8 +75,7 @@ class Home:
             forward.host for guest in self.fleet.guests.values() for nic in guest.nics for forward in nic.forward
         }
         for other in Path(self.layout.guests).glob("*/lock.json"):
-            if other.parent.name != name and isinstance(
-                held := (files.read_record(other) or {}).get("ssh_port"), int
-            ):
-                taken.add(held)
+            with suppress(VmdError, OSError):  # another guest's bad record is that guest's trouble alone
+                held = (files.read_record(other) or {}).get("ssh_port") if other.parent.name != name else None
+                taken |= {held} if isinstance(held, int) else set()
         return frozenset(taken)

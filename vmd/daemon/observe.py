@@ -11,10 +11,10 @@ from ..definition.fleet import Installer
 from ..definition.guest import Guest
 from ..definition.layout import GuestLayout
 from ..errors import VmdError
-from ..host import disk
 from ..host.credentials import Credentials
 from ..host.run import run
-from ..plan.observed import DiskFacts, Observed
+from ..plan.observed import Observed
+from . import boards, disk
 from .home import Home
 
 KEYS_LIMIT = 64 * 1024
@@ -26,32 +26,21 @@ async def observe(guest: Guest, home: Home, *, run_state: str | None = None, ins
     places = home.places(guest.name, guest)
     contents, unreadable = await _files(guest, home)
     keys = tuple(_keys(guest, places, contents))
+    found = await home.boards.look(guest, unreadable)
     return Observed(
-        disk=await _disk(guest, places),
+        disk=await disk.look(guest, home),
         half_made=Path(places.disk_tmp).exists(),
         installing=installing,
         run_state=run_state,
         keys=keys,
         files=contents,
         unreadable=unreadable,
-        image=await _image(guest, unreadable),
+        image=await disk.look_at_image(guest, found),
+        images=found,
+        made=boards.made(places),
         variables=Path(places.firmware_vars).exists(),
         ssh_port=home.ssh_port(guest.name, running=run_state is not None),
     )
-
-
-async def _disk(guest: Guest, places: GuestLayout) -> DiskFacts | None:
-    if not (guest.disk or guest.image) or not Path(places.disk).exists():
-        return None
-    found = await disk.info(Path(places.disk), guest.disk.format if guest.disk else "qcow2")
-    return DiskFacts(found.format, found.virtual_size)
-
-
-async def _image(guest: Guest, unreadable: dict[str, str]) -> DiskFacts | None:
-    if guest.image is None or guest.image.path in unreadable:
-        return None
-    found = await disk.info(Path(guest.image.path), guest.image.format)
-    return DiskFacts(found.format, found.virtual_size)
 
 
 async def _files(guest: Guest, home: Home) -> tuple[dict[str, bytes], dict[str, str]]:
@@ -87,8 +76,9 @@ def _read_by_qemu(guest: Guest, installer: Installer | None) -> Iterator[str]:
         yield installer.iso
     if guest.image:
         yield guest.image.path
-    if guest.boot:
-        yield from (path for path in (guest.boot.kernel, guest.boot.initrd, guest.boot.rootfs) if path)
+    if boot := guest.boot:
+        directory = boot.tftp.directory if boot.tftp else None
+        yield from (path for path in (boot.kernel, boot.initrd, boot.rootfs, directory) if path)
 
 
 async def _refusal(path: str, user: Credentials | None) -> str:

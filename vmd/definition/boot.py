@@ -1,20 +1,18 @@
-"""How a guest starts without firmware or boot loader, or as its board does: a kernel, and where its root comes from."""
+"""How a guest starts by a kernel, and where that finds its root file system."""
 
 from __future__ import annotations
 
 import posixpath
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, WithJsonSchema, model_validator
 from pydantic_core.core_schema import ValidationInfo
 
 from .fault import quoted
+from .machine import Machine
 from .units import format_size
 from .written import FilePath, Line, Size, Written, Wrong, wrong
-
-if TYPE_CHECKING:
-    from .guest import Guest
 
 PAGE = 4096
 """What Linux can hold back of memory begins and ends at a page, in bytes."""
@@ -121,47 +119,46 @@ class Boot(Written):
         return self.tftp.uboot if self.tftp else None
 
 
-def faults(guest: Guest) -> Iterator[Wrong]:
-    """What is wrong with how a guest starts."""
-    boot = guest.boot
+def faults(boot: Boot | None, board: Machine, memory: int, nics: int) -> Iterator[Wrong]:
+    """What is wrong with how a guest of so many bytes of memory and so many NICs starts."""
     if not boot:
         return
-    if not guest.board.kernel:
-        yield Wrong(("boot",), f"{guest.machine} can't start a kernel directly", "leave the key out")
+    if not board.kernel:
+        yield Wrong(("boot",), f"{board.name} can't start a kernel directly", "leave the key out")
     if boot.seen_as == "initramfs" and boot.rootfs:
         yield Wrong(("boot", "rootfs"), "with root: initramfs nobody would look at it", "keep one of them")
     elif boot.root and boot.seen_as != "initramfs" and not boot.rootfs:
         yield Wrong(("boot", "root"), "there is no rootfs to be seen so", "write rootfs: FILE, too")
     if boot.phram:
-        yield from _in_memory(guest, boot.phram)
+        yield from _in_memory(boot.phram, board, memory)
     if boot.tftp:
-        yield from _over_the_network(guest, boot, boot.tftp)
+        yield from _over_the_network(boot, boot.tftp, board, nics)
 
 
-def _in_memory(guest: Guest, phram: Phram) -> Iterator[Wrong]:
-    key, ram = ("boot", "root", "phram"), guest.board.ram
-    if ram is None:
-        yield Wrong(key, f"{guest.machine} can't hold memory back for an image", "write root: cdrom or root: disk")
+def _in_memory(phram: Phram, board: Machine, memory: int) -> Iterator[Wrong]:
+    key = ("boot", "root", "phram")
+    if board.ram is None:
+        yield Wrong(key, f"{board.name} can't hold memory back for an image", "write root: cdrom or root: disk")
         return
-    start, end = ram.physical(phram.address), min(guest.memory, ram.low)
+    start, end = board.ram.physical(phram.address), min(memory, board.ram.low)
     if start % PAGE:
         yield Wrong((*key, "address"), f"{start:#x} is not the start of a page", "write a multiple of 0x1000")
     if phram.size % PAGE:
         yield Wrong((*key, "size"), f"{phram.size} bytes are no whole pages of 4K", "say 9M")
     if start + phram.size > end:
         message = (
-            f"{start:#x} and {format_size(phram.size)} end at {start + phram.size:#x}, "
+            f"{format_size(phram.size)} at {start:#x} end at {start + phram.size:#x}, "
             f"and its memory ends at {end:#x} ({format_size(end)})"
         )
         yield Wrong(key, message, "choose a lower address, or give it more memory")
 
 
-def _over_the_network(guest: Guest, boot: Boot, tftp: Tftp) -> Iterator[Wrong]:
+def _over_the_network(boot: Boot, tftp: Tftp, board: Machine, nics: int) -> Iterator[Wrong]:
     key = ("boot", "root", "tftp")
-    if not guest.network:
+    if not nics:
         yield Wrong(key, "it has no NIC to fetch anything over", "give it a network")
-    if tftp.uboot and not guest.board.flash:
-        yield Wrong((*key, "uboot"), f"vmd knows no flash of {guest.machine} for a U-Boot", "leave the key out")
+    if tftp.uboot and not board.flash:
+        yield Wrong((*key, "uboot"), f"vmd knows no flash of {board.name} for a U-Boot", "leave the key out")
     if boot.phram and not tftp.uboot:
         yield Wrong(key, "only a U-Boot could fetch an image to an address", "name a uboot, or keep phram alone")
     fetched = {"rootfs": boot.rootfs, **({"kernel": boot.kernel, "initrd": boot.initrd} if tftp.uboot else {})}

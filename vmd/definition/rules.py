@@ -23,7 +23,7 @@ def contradictions(guest: Guest) -> Iterator[Wrong]:
         _devices(guest),
         _ways_to_a_disk(guest),
         _disk(guest),
-        boot.faults(guest),
+        boot.faults(guest.boot, guest.board, guest.memory, len(guest.network)),
         _seed(guest),
         _forwards(guest),
     )

@@ -16,7 +16,8 @@ from ..definition.layout import GuestLayout
 from ..definition.machine import Bus
 from ..definition.network import Forward, Nic
 from ..definition.units import format_size
-from . import pins
+from . import kernel as direct
+from . import pins, uboot
 from .observed import HostFacts, Observed, Pins, QemuFacts
 from .option import Option
 
@@ -85,11 +86,11 @@ def _frame(guest: Guest, place: Place, *, once: bool = False) -> Iterator[Option
 
 def _contents(guest: Guest, place: Place) -> Iterator[Option]:
     yield from firmware(guest, place)
-    yield from kernel(guest)
+    yield from kernel(guest, place)
     if guest.disk or guest.image:
         # a PC's -kernel is itself what boots first
         yield from disk(guest, place.layout.disk, bootindex=None if guest.boot else 0)
-    yield from rootfs(guest)
+    yield from rootfs(guest, place)
     if guest.image:
         yield from seed(guest, place)
 
@@ -144,32 +145,13 @@ def firmware(guest: Guest, place: Place) -> Iterator[Option]:
         yield Option("firmware", ("-machine", f"pflash{unit}=pflash{unit}"))
 
 
-def kernel(guest: Guest) -> Iterator[Option]:
-    """A kernel that QEMU loads by itself; ``console=`` and ``root=`` are added where the operator named none."""
-    if guest.boot is None:
-        return
-    yield Option("boot.kernel", ("-kernel", guest.boot.kernel))
-    if guest.boot.initrd:
-        yield Option("boot.initrd", ("-initrd", guest.boot.initrd))
-    yield Option("boot.cmdline", ("-append", _command_line(guest)))
-
-
-def _command_line(guest: Guest) -> str:
-    written = guest.boot.cmdline if guest.boot else ""
-    more = []
-    if not any(word.startswith("console=") for word in written.split()):
-        more.append(f"console={guest.board.console}")
-    if guest.boot and guest.boot.rootfs and not any(word.startswith("root=") for word in written.split()):
-        more.append(f"root={_root_device(guest)} ro")
-    return " ".join([*more, written]).strip()
-
-
-def _root_device(guest: Guest) -> str:
-    """What Linux calls the root file system's device (Documentation/admin-guide/devices.txt)."""
-    if guest.boot and guest.boot.root != "disk":
-        return "/dev/sr0"
-    # both hang on the same kind of bus, and the guest's own disk comes first
-    return f"/dev/{'vd' if guest.disk_bus == 'virtio' else 'sd'}{'b' if guest.disk else 'a'}"
+def kernel(guest: Guest, place: Place) -> Iterator[Option]:
+    """What starts a guest without a firmware that boots its disk: a kernel, or its board's boot loader."""
+    boot, images = guest.boot, place.observed.images
+    if boot and boot.uboot:
+        yield from uboot.options(place.layout)
+    elif boot:
+        yield from direct.options(guest, direct.given(boot, place.layout, images), images)
 
 
 def disk(guest: Guest, path: str, bootindex: int | None, *, throwaway: bool = False) -> Iterator[Option]:
@@ -184,17 +166,19 @@ def disk(guest: Guest, path: str, bootindex: int | None, *, throwaway: bool = Fa
     yield Option("disk.bus", ("-device", _drive(bus, "disk", bootindex, werror="stop", rerror="report")))
 
 
-def rootfs(guest: Guest) -> Iterator[Option]:
-    """The root file system of a kernel, as a CD or a disk that can only be read."""
-    if guest.boot is None or guest.boot.rootfs is None:
+def rootfs(guest: Guest, place: Place) -> Iterator[Option]:
+    """The root file system of a kernel: a CD, or a disk that is a linked clone of the image."""
+    if guest.boot is None or guest.boot.seen_as not in ("cdrom", "disk"):
         return
-    if guest.boot.root == "disk":
-        yield Option("boot.rootfs", ("-blockdev", _read_only("rootfs", guest.boot.rootfs)))
+    use = direct.given(guest.boot, place.layout, place.observed.images)
+    if use.clone:
+        node = {"driver": "qcow2", "node-name": "rootfs", "file": _file(use.clone, False)}
+        yield Option("boot.rootfs", ("-blockdev", json.dumps(node)))
         bus = guest.board.disk_buses[guest.disk_bus]
         yield from _controller(bus, "rootfs", "boot.root")
         yield Option("boot.root", ("-device", _drive(bus, "rootfs", None)))
-    else:
-        yield from cd(guest.board.cdrom, guest.boot.rootfs, "boot.rootfs")
+    elif use.rootfs:
+        yield from cd(guest.board.cdrom, use.rootfs, "boot.rootfs")
 
 
 def cd(bus: Bus, path: str, key: str, bootindex: int | None = None) -> Iterator[Option]:
@@ -222,6 +206,7 @@ def interface(guest: Guest, place: Place, index: int, nic: Nic) -> Iterator[Opti
     if index == 0 and place.observed.ssh_port:
         ports.insert(0, f"tcp:127.0.0.1:{place.observed.ssh_port}-:22")
     words = _options("user", id=f"nic{index}") + "".join(f",hostfwd={port}" for port in ports)
+    words += direct.netdev(guest, index)
     yield Option("forward", ("-netdev", words))
     address = place.pins(guest).macs[index]
     # without its option ROM the firmware doesn't stop to try a boot over the network

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from ..definition.guest import Guest
+from .image import ImageFacts
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,10 +49,11 @@ class HostFacts:
 
 @dataclass(frozen=True, slots=True)
 class DiskFacts:
-    """A disk image as its own header describes it; sizes in bytes."""
+    """A disk image as its own header describes it; sizes in bytes. ``fault`` says why it may not be used, if so."""
 
     format: str
     size: int
+    fault: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,8 +76,9 @@ class Observed:
     """One guest as it is.
 
     ``keys`` are the public keys it will trust; ``unreadable`` says of each file the definition names that can't be
-    had why not, by path. ``image`` describes the base image, where the definition names one. ``run_state`` is QEMU's
-    own word for what it does (``running``, ``paused``, ``shutdown``, …), None where no QEMU runs.
+    had why not, by path. ``image`` describes the base image, where the definition names one. ``images`` says what its
+    kernel and root file system are, by path, and ``made`` which files were made ready from them. ``run_state`` is
+    QEMU's own word for what it does (``running``, ``paused``, ``shutdown``, …), None where no QEMU runs.
     ``booted`` is the definition it was started with.
     """
 
@@ -88,6 +91,8 @@ class Observed:
     unreadable: Mapping[str, str] = field(default_factory=dict)
     image: DiskFacts | None = None
     variables: bool = False
+    images: Mapping[str, ImageFacts] = field(default_factory=dict)
+    made: frozenset[str] = frozenset()
     ssh_port: int = 0
     pins: Pins | None = None
     booted: Guest | None = None

@@ -13,8 +13,9 @@ from ..definition.guest import Guest
 from ..definition.machine import Bus
 from ..definition.units import format_size
 from ..errors import Refused, VmdError
-from . import pins, seed
+from . import fit, kernel, pins, seed, uboot
 from .cmdline import Place, boot_line, install_line
+from .ready import UnpackImage
 from .step import (
     AcceptDisk,
     AskAgent,
@@ -63,7 +64,15 @@ def up(guest: Guest, installer: Installer | None, place: Place) -> tuple[Up, ...
     _check_host(guest, place)
     _check_devices(guest)
     _check_files(guest, place)
-    return (*_disk(guest, installer, place), *_seed_of_image(guest, place), _start(guest, place), *_pulled(guest))
+    fit.check(guest, place.observed)
+    return (
+        *_disk(guest, installer, place),
+        *_seed_of_image(guest, place),
+        *kernel.made_ready(guest, place.layout, place.observed),
+        *uboot.flash(guest, place.layout, place.observed.images),
+        _start(guest, place),
+        *_pulled(guest),
+    )
 
 
 def down(guest: Guest | None, place: Place, timeout: float) -> tuple[Down, ...]:
@@ -117,12 +126,6 @@ def _check_devices(guest: Guest) -> None:
                 f"{guest.name}: forward: QEMU's own NAT can't listen on the IPv6 address {forward.address}",
                 "write an IPv4 address",
             )
-    device = guest.board.disk_buses[guest.disk_bus].device
-    if guest.boot and guest.boot.root == "disk" and device == "ide-hd":
-        raise Refused(
-            f"{guest.name}: boot.root: on the bus {guest.disk_bus} a disk can't be read-only",
-            "leave root out: the rootfs is a CD then",
-        )
 
 
 def _check_files(guest: Guest, place: Place) -> None:
@@ -146,7 +149,7 @@ def _disk(guest: Guest, installer: Installer | None, place: Place) -> Iterator[U
     elif guest.install is not None:
         yield from _install(guest, installer, place)
     elif guest.image is not None:
-        yield _clone(guest, place)
+        yield from _clone(guest, place)
     elif guest.disk is not None:
         yield MakeDisk(place.layout.disk, _size(guest), guest.disk.format)
 
@@ -154,6 +157,8 @@ def _disk(guest: Guest, installer: Installer | None, place: Place) -> Iterator[U
 def _grown(guest: Guest, place: Place) -> Iterator[Up]:
     """A disk that is there grows with its definition, and never shrinks."""
     found, asked = place.observed.disk, guest.disk.size if guest.disk else None
+    if found and found.fault:
+        raise Refused(f"{guest.name}: disk: {found.fault}")
     if found is None or asked is None or found.size == asked:
         return
     if found.size > asked:
@@ -203,20 +208,25 @@ def _blank(guest: Guest, place: Place, iso: str, *, own: bool) -> Iterator[Up]:
     yield MakeDisk(place.layout.disk_tmp, _size(guest), guest.disk.format if guest.disk else "qcow2")
 
 
-def _clone(guest: Guest, place: Place) -> MakeDisk:
+def _clone(guest: Guest, place: Place) -> Iterator[Up]:
     image = guest.image
     assert image is not None  # noqa: S101 - the caller looked
     found = place.observed.image
     if found is None:
         why = place.observed.unreadable.get(image.path, f"{image.path} is not there")
         raise VmdError(f"{guest.name}: image: {why}", "name the file of an image")
+    if found.fault:
+        raise Refused(f"{guest.name}: image: {found.fault}")
     size = guest.disk.size if guest.disk and guest.disk.size else found.size
     if size < found.size:
         raise Refused(
             f"{guest.name}: disk: {size} bytes are less than the {found.size} of {image.path}",
             "write a larger size, or none",
         )
-    return MakeDisk(place.layout.disk, size, "qcow2", image.path, found.format)
+    path = kernel.ready(image.path, place.layout, place.observed.images, 1)
+    if path not in (image.path, *place.observed.made):
+        yield UnpackImage(image.path, path)
+    yield MakeDisk(place.layout.disk, size, "qcow2", path, found.format)
 
 
 def _seed_of_image(guest: Guest, place: Place) -> Iterator[Up]:

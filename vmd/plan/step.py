@@ -13,6 +13,7 @@ from pathlib import PurePosixPath
 from ..definition.units import format_size
 from .observed import Pins
 from .option import Option
+from .ready import MakeFlash, UnpackImage
 
 
 @dataclass(frozen=True)
@@ -256,6 +257,8 @@ Up = (
     BuildIso
     | WriteSeed
     | MakeVariables
+    | UnpackImage
+    | MakeFlash
     | MakeDisk
     | RunInstaller
     | AcceptDisk
@@ -275,7 +278,7 @@ Live = GrowDisk | SetMemory | SetVnc | SetLink | Remember
 Step = Up | Down | Live
 
 
-def name(step: Step) -> str:
+def name(step: object) -> str:
     """The step's name for machines: ``MakeDisk`` is ``make-disk``."""
     return re.sub(r"(?<!^)(?=[A-Z])", "-", type(step).__name__).lower()
 
