@@ -30,6 +30,11 @@ async def furnish(alice: Guest, where: Place, iso: str) -> None:
 
 
 async def _make_disks(alice: Guest, where: Place) -> None:
+    boot = alice.boot
+    if boot and boot.rootfs and boot.seen_as == "disk":
+        Path(where.layout.images).mkdir()
+        clone = Path(where.layout.images, "rootfs.qcow2")
+        await disk.create(clone, M, format="qcow2", backing=Path(boot.rootfs), backing_format="raw")
     base = Path(alice.image.path) if alice.image else None
     if base and alice.image:
         base.parent.mkdir(parents=True, exist_ok=True)

@@ -71,17 +71,28 @@ def kernel() -> Parts:
         "all of it": {**BOOT, "initrd": ODD, "rootfs": ODD, "cmdline": 'init=/bin/sh dyndbg="file  a"'},
         "console and root of one's own": {**BOOT, "rootfs": ODD, "cmdline": "console=tty0 root=LABEL=x"},
     }
-    parts: Parts = {
-        f"{row.name}: {title}": cmdline.kernel(on(row, boot=boot))
-        for row in boards()
-        for title, boot in written.items()
-    }
+    guests = {f"{row.name}: {title}": on(row, boot=boot) for row in boards() for title, boot in written.items()}
     second = {**BOOT, "rootfs": ODD, "root": "disk"}
-    parts["root: disk"] = cmdline.kernel(guest(boot=second))
-    parts["root: disk, beside a disk"] = cmdline.kernel(guest(boot=second, disk="1G"))
-    parts["root: disk, beside a SCSI disk"] = cmdline.kernel(guest(boot=second, disk={"size": "1G", "bus": "scsi"}))
-    parts["none"] = cmdline.kernel(guest(image="b.qcow2"))
-    return parts
+    guests["root: disk"] = guest(boot=second)
+    guests["root: disk, beside a disk"] = guest(boot=second, disk="1G")
+    guests["root: disk, beside a SCSI disk"] = guest(boot=second, disk={"size": "1G", "bus": "scsi"})
+    guests["root: initramfs"] = on(MACHINES["malta"], boot={**BOOT, "root": "initramfs"})
+    guests |= routers()
+    guests["none"] = guest(image="b.qcow2")
+    return {title: cmdline.kernel(alice, place(alice)) for title, alice in guests.items()}
+
+
+def routers() -> dict[str, Guest]:
+    """What a board boots from RAM or over the network."""
+    phram: dict[str, Any] = {"phram": {"address": "0x81178000", "size": "9M"}}
+    tftp: dict[str, Any] = {"tftp": {"directory": "."}}
+    firmware = {"tftp": {"directory": ".", "uboot": "u-boot.bin"}}
+    roots = {"phram": phram, "tftp": tftp, "phram and tftp": {**phram, **firmware}, "tftp by a U-Boot": firmware}
+    boot = {**BOOT, "rootfs": ODD}
+    malta = MACHINES["malta"]
+    more = {"phram, with words of one's own": {**boot, "root": phram, "cmdline": "root=/dev/mtdblock2 mtdparts=x:-"}}
+    made = {f"root: {title}": {**boot, "root": root} for title, root in roots.items()} | more
+    return {title: on(malta, boot=written) for title, written in made.items()}
 
 
 def boards() -> Iterator[Machine]:
@@ -103,12 +114,13 @@ def disk() -> Parts:
 
 
 def rootfs() -> Parts:
-    parts: Parts = {"none": cmdline.rootfs(guest(boot=BOOT))}
+    guests = {"none": guest(boot=BOOT)} | routers()
     for row in boards():
-        # an IDE disk can't be read-only: such a guest is refused
-        for root in ("cdrom", "disk") if row.disk_buses[row.disk_bus].device != "ide-hd" else ("cdrom",):
-            parts[f"{row.name} {root}"] = cmdline.rootfs(on(row, boot={**BOOT, "rootfs": ODD, "root": root}))
-    return parts
+        for bus in row.disk_buses:
+            boot = {**BOOT, "rootfs": ODD, "root": "disk"}
+            guests[f"{row.name} disk {bus}"] = on(row, boot=boot, disk={"size": "1G", "bus": bus})
+        guests[f"{row.name} cdrom"] = on(row, boot={**BOOT, "rootfs": ODD, "root": "cdrom"})
+    return {title: cmdline.rootfs(alice, place(alice)) for title, alice in guests.items()}
 
 
 def cd() -> Parts:

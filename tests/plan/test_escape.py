@@ -82,6 +82,7 @@ def test_an_install(root: str, name: str) -> None:
 def test_a_kernel_is_words_of_its_own(kernel: str, rootfs: str) -> None:
     """QEMU takes -kernel and -initrd whole: nothing is doubled there."""
     alice = guest(boot={"kernel": f"/{kernel}", "initrd": f"/{rootfs}", "rootfs": f"/{rootfs}"})
-    made = [option.words for option in cmdline.kernel(alice)]
+    where = place(alice)
+    made = [option.words for option in cmdline.kernel(alice, where)]
     assert made[:2] == [("-kernel", f"/{kernel}"), ("-initrd", f"/{rootfs}")]
-    assert list(blockdevs(tuple(cmdline.rootfs(alice)))) == [f"/{rootfs}"]
+    assert list(blockdevs(tuple(cmdline.rootfs(alice, where)))) == [f"/{rootfs}"]

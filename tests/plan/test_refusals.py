@@ -42,11 +42,6 @@ REFUSALS: dict[str, tuple[Case, type[VmdError]]] = {
     ),
     "firmware: no UEFI": (Case({"disk": "1G", "firmware": "uefi"}, "", {}, {"firmware": None}), Refused),
     "forward: .* IPv6 address ::1": (Case({"disk": "1G", "forward": ["[::1]:8080:80"]}, ""), Refused),
-    "boot.root: on the bus ide": (Case({"machine": "malta", "boot": {**BOOT, "root": "disk"}}, ""), Refused),
-    "boot.root: on the bus sata": (
-        Case({"boot": {**BOOT, "root": "disk"}, "disk": {"size": "1G", "bus": "sata"}}, ""),
-        Refused,
-    ),
 }
 
 

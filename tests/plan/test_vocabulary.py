@@ -30,6 +30,14 @@ def kernel(**keys: Any) -> Written:
     return {**KERNEL, "boot": {**KERNEL["boot"], **keys}}
 
 
+def phram(**keys: Any) -> Written:
+    return {"machine": "malta", **kernel(root={"phram": {"address": 0x1178000, "size": "9M", **keys}})}
+
+
+def tftp(**keys: Any) -> Written:
+    return {"machine": "malta", **kernel(root={"tftp": {"directory": ".", **keys}})}
+
+
 def nic(**keys: Any) -> Written:
     return {**DISK, "network": {"network": "user", **keys}}
 
@@ -63,6 +71,10 @@ VARIANTS: dict[str, tuple[Written, Written]] = {
     "boot.initrd": (KERNEL, kernel(initrd="initrd")),
     "boot.rootfs": (KERNEL, kernel(rootfs="other")),
     "boot.root.seen_as": (KERNEL, kernel(root="disk")),
+    "boot.root.phram.address": (phram(), phram(address=0x2000000)),
+    "boot.root.phram.size": (phram(), phram(size="8M")),
+    "boot.root.tftp.directory": (tftp(), tftp(directory="/")),
+    "boot.root.tftp.uboot": (tftp(), tftp(uboot="u-boot.bin")),
     "boot.cmdline": (KERNEL, kernel(cmdline="quiet")),
     "network.mac": (DISK, nic(mac="52:54:00:00:00:01")),
     "network.model": (DISK, nic(model="e1000")),

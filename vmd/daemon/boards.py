@@ -26,7 +26,7 @@ class _Identity(NamedTuple):
 
 
 class Boards:
-    """What the boards of all guests start from. A file that was read to its end is not read again until it changes."""
+    """What the boards of all guests start from. What was read to its end is not read again until it changes."""
 
     def __init__(self) -> None:
         self._known: dict[_Identity, Content] = {}
