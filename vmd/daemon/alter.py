@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +57,4 @@ def remember(places: GuestLayout, guest: Guest, step: Remember) -> None:
     known = {key: getattr(guest, key) for key in keys}
     if "disk" in keys and guest.disk and held.guest.disk:
         known["disk"] = held.guest.disk.model_copy(update={"size": guest.disk.size})
-    records.Booted(
-        held.guest.model_copy(update=known), held.argv, held.process, held.since, held.end, held.text
-    ).write(places)
+    replace(held, guest=held.guest.model_copy(update=known)).write(places)

@@ -11,7 +11,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from ..definition.guest import Guest
 from ..definition.network import USER
 from ..errors import VmdError
 from ..host import files
@@ -33,13 +32,13 @@ END_TAKES = 10.0
 class Attendant:
     """Holds what runs of a guest, sees it end, writes down why and tells whoever made it.
 
-    ``guest`` is the definition that what runs was started with, or was changed to since.
+    ``booted`` is the record of what runs: the definition it was started with, or was changed to since.
     """
 
     def __init__(self, name: str, home: Home, ended: Callable[[Cause, str], None]) -> None:
         self.name, self.home, self._tell_end = name, home, ended
         self.running: Running | None = None
-        self.guest: Guest | None = None
+        self.booted: records.Booted | None = None
         self.ends = records.Ends.read(home.places(name))
         self._gone = asyncio.Event()
         self._gone.set()
@@ -47,13 +46,13 @@ class Attendant:
         self._stopping = False
         self._stopped_by: int | None = None
 
-    def attend(self, running: Running, guest: Guest) -> None:
-        """Attend a run from here on; ``guest`` is the definition it was started with."""
-        self.running, self.guest = running, guest
+    def attend(self, running: Running, booted: records.Booted) -> None:
+        """Attend a run from here on; ``booted`` is its record."""
+        self.running, self.booted = running, booted
         self._gone.clear()
-        on_user = any(nic.network == USER for nic in guest.nics)
-        running.watch(guest, self.home.ssh_port(self.name, running=True) if on_user else 0)
-        disk = Path(self.home.places(self.name, guest).disk)
+        on_user = any(nic.network == USER for nic in booted.guest.nics)
+        running.watch(booted.guest, self.home.ssh_port(self.name, running=True) if on_user else 0)
+        disk = Path(self.home.places(self.name, booted.guest).disk)
         running.tend(space.keep(running, disk.parent, partial(self.home.events.emit, guest=self.name)))
         if self.home.logs:
             log = Path(running.places.qemu_log)
@@ -82,7 +81,7 @@ class Attendant:
             return
         running = Running(self.name, process, places, lambda *_: None, booted.since)
         await running.hold(places.console_log)
-        self.attend(running, booted.guest)
+        self.attend(running, booted)
 
     def _ended_while_away(self, booted: records.Booted) -> None:
         places = self.home.places(self.name)

@@ -24,7 +24,7 @@ def status(kept: Supervisor) -> dict[str, Any]:
         "rung": running.readiness.rung if running else None,
         "pid": running.process.pid if running else None,
         "addresses": _addresses(kept),
-        "since": kept.since,
+        "since": kept.since or (running.since if running else None),
         "restarts": len(kept.attendant.ends.past),
         "pending": [change.text for change in pending(kept)],
         "error": kept.error,

@@ -51,6 +51,7 @@ class Executor:
         self.guest, self.home, self.tell = guest, home, tell
         self.places = home.places(guest.name, guest)
         self.running = running
+        self.booted: records.Booted | None = None
 
     async def carry_out(self, plan: Iterable[Up | Live]) -> None:
         """Carry out steps, one after the other; what the first that fails raises ends it."""
@@ -156,10 +157,12 @@ class Executor:
         keep_previous(Path(places.console_log))
         process = await self._spawn(step, places.console_log)
         running = Running(self.guest.name, process, places, self._rung, time.time())
-        records.Booted(self.guest, steps.argv(step), process.identity, running.since).write(places)
+        guest = self.guest
+        booted = records.Booted(guest, steps.argv(step), process.identity, running.since, guest.memory)
+        booted.write(places)
         records.keep_pins(places, step.pins)
         await self._hold(running, step, places.console_log)
-        self.running = running
+        self.running, self.booted = running, booted
 
     def _rung(self, rung: str, seconds: float) -> None:
         self.tell("rung", rung=rung, seconds=seconds)

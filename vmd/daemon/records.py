@@ -26,12 +26,16 @@ ENDS_KEPT = 20
 
 @dataclass(frozen=True)
 class Booted:
-    """The definition a guest was started with, its line, its process; and how that run ended, when it has."""
+    """The definition a guest was started with, its line, its process; and how that run ended, when it has.
+
+    ``ceiling`` is the memory it was started with, in bytes: a balloon may have taken some of it since.
+    """
 
     guest: Guest
     argv: tuple[str, ...]
     process: Identity
     since: float
+    ceiling: int
     end: End | None = None
     text: str = ""
 
@@ -42,6 +46,7 @@ class Booted:
             "argv": self.argv,
             "process": self.process.as_record(),
             "since": self.since,
+            "ceiling": self.ceiling,
             "end": self.end._asdict() if self.end else None,
             "text": self.text,
         }
@@ -63,11 +68,13 @@ def booted(places: GuestLayout) -> Booted | None:
     if record is None:
         return None
     try:
+        guest = Guest.model_validate(record["definition"])
         return Booted(
-            Guest.model_validate(record["definition"]),
+            guest,
             tuple(map(str, record["argv"])),
             Identity.from_record(record["process"]),
             float(record["since"]),
+            int(record.get("ceiling", guest.memory)),
             End(**record["end"]) if record.get("end") else None,
             str(record.get("text", "")),
         )

@@ -41,7 +41,7 @@ def left_behind(kept: Supervisor) -> bool:
 
 def protected(kept: Supervisor) -> bool:
     """Its definition, or the last one it had, forbids to remove it."""
-    guest = kept.guest or kept.attendant.guest
+    guest = kept.guest
     if guest is None and (booted := records.booted(kept.home.places(kept.name))):
         guest = booted.guest
     return guest is not None and guest.protect
@@ -49,9 +49,10 @@ def protected(kept: Supervisor) -> bool:
 
 def pending(kept: Supervisor) -> tuple[Change, ...]:
     """What differs between the definition it runs with and the one it has."""
-    if kept.guest is None or kept.attendant.guest is None or kept.running is None:
+    booted = kept.attendant.booted
+    if kept.guest is None or booted is None or kept.running is None:
         return ()
-    return drift(kept.attendant.guest, kept.guest)
+    return drift(booted.guest, kept.guest, booted.ceiling)
 
 
 def due(kept: Supervisor, *, prune: bool = False) -> Due:

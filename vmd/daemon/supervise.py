@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import Coroutine
 from contextlib import suppress
@@ -25,6 +26,8 @@ from .home import Home
 from .ladder import Ladder
 from .observe import lines_of, observe, unique
 from .running import Running
+
+log = logging.getLogger(__name__)
 
 
 class Supervisor:
@@ -70,7 +73,7 @@ class Supervisor:
 
     def _tell_state(self) -> None:
         self.since = time.time()
-        self.tell("state", state=self.state)
+        self.tell("state", state=self.state, error=self.error)
 
     # -- plan
 
@@ -83,11 +86,13 @@ class Supervisor:
             process.close()
         state = await self.running.state() if self.running else ("running" if process else None)
         observed = await observe(guest, self.home, run_state=state, installing=process is not None)
+        booted = self.attendant.booted if self.running else None
         observed = replace(
             observed,
             keys=observed.keys or (() if guest.ssh_keys else keys),
             pins=records.pins(places),
-            booted=self.attendant.guest if self.running else None,
+            booted=booted.guest if booted else None,
+            ceiling=booted.ceiling if booted else None,
         )
         return Place(places, host, observed)
 
@@ -138,6 +143,10 @@ class Supervisor:
         except OSError as error:
             self.error = f"{self.name}: {error}"
             raise VmdError(self.error, "is the disk full, or not writable?") from error
+        except Exception as error:
+            log.exception("%s: %s failed in a way vmd did not foresee", self.name, self.job_kind)
+            self.error = f"{self.name}: internal error: {error!r}"
+            raise VmdError(self.error, "vmd's own log has more") from error
         finally:
             self.progress = None
             asyncio.get_running_loop().call_soon(self._tell_state)
@@ -154,15 +163,15 @@ class Supervisor:
             try:
                 await executor.carry_out(await self.plan_up(guest))
             finally:
-                if executor.running is not None:
-                    self.attendant.attend(executor.running, guest)
+                if executor.running is not None and executor.booted is not None:
+                    self.attendant.attend(executor.running, executor.booted)
 
     async def _change(self) -> None:
         guest = self._defined()
         place = await self.place(guest)
         await Executor(guest, self.home, self.tell, self.running).carry_out(live(guest, place))
         if self.running and (booted := records.booted(place.layout)):
-            self.attendant.guest = booted.guest
+            self.attendant.booted = booted
 
     def _defined(self) -> Guest:
         if self.guest is None:

@@ -221,7 +221,7 @@ def _new_primer(primer: str, peer: str, bridge: str) -> Message:
     """A link pair with one end in the bridge: IPv6 believes a carrier a second late unless it was there before."""
     data = [["VETH_INFO_PEER", {"attrs": [["IFLA_IFNAME", peer]]}]]
     kind: dict[str, Any] = {"attrs": [["IFLA_INFO_KIND", "veth"], ["IFLA_INFO_DATA", {"attrs": data}]]}
-    attrs = [["IFLA_IFNAME", primer], ["IFLA_LINKINFO", kind], ["IFLA_MASTER", link(bridge)]]
+    attrs: list[Any] = [["IFLA_IFNAME", primer], ["IFLA_LINKINFO", kind], ["IFLA_MASTER", link(bridge)]]
     return message("NEWLINK", {"index": 0, "flags": 1, "change": 1}, attrs, ("create", "excl"))
 
 

@@ -65,12 +65,15 @@ class Change:
         return f"{self.key}: {self.was} → {self.now} ({self.effect}: {self.why})"
 
 
-def drift(booted: Guest, now: Guest) -> tuple[Change, ...]:
-    """Every difference between the definition a guest runs with and the one it has now."""
-    return tuple(_changes(booted, now))
+def drift(booted: Guest, now: Guest, ceiling: int | None = None) -> tuple[Change, ...]:
+    """Every difference between the definition a guest runs with and the one it has now.
+
+    ``ceiling`` is the memory in bytes that its QEMU was started with, where a balloon has taken some of it since.
+    """
+    return tuple(_changes(booted, now, ceiling or booted.memory))
 
 
-def _changes(booted: Guest, now: Guest) -> Iterator[Change]:
+def _changes(booted: Guest, now: Guest, ceiling: int) -> Iterator[Change]:
     for key, effect in EFFECTS.items():
         was, new = getattr(booted, key), getattr(now, key)
         if was == new:
@@ -80,13 +83,13 @@ def _changes(booted: Guest, now: Guest) -> Iterator[Change]:
         elif key == "network":
             yield from _network(booted, now)
         elif key == "memory":
-            yield _memory(booted, now)
+            yield _memory(booted, now, ceiling)
         else:
             yield Change(key, shown(was), shown(new), effect, NEVER[effect])
 
 
-def _memory(booted: Guest, now: Guest) -> Change:
-    live = now.memory < booted.memory and booted.board.balloon is not None
+def _memory(booted: Guest, now: Guest, ceiling: int) -> Change:
+    live = now.memory <= ceiling and booted.board.balloon is not None
     effect: Effect = "live" if live else "restart"
     why = "its balloon takes the difference" if live else NEVER["restart"]
     return Change("memory", format_size(booted.memory), format_size(now.memory), effect, why)

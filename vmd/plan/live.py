@@ -16,7 +16,7 @@ def live(guest: Guest, place: Place) -> tuple[Live, ...]:
     booted = place.observed.booted
     if booted is None or not place.observed.running:
         return ()
-    changes = [change for change in drift(booted, guest) if change.effect == "live"]
+    changes = [change for change in drift(booted, guest, place.observed.ceiling) if change.effect == "live"]
     steps = [step for change in changes if (step := _live_step(change.key, guest, place)) is not None]
     return (*steps, Remember(tuple(change.key for change in changes))) if changes else ()
 

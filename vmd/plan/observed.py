@@ -79,7 +79,7 @@ class Observed:
     had why not, by path. ``image`` describes the base image, where the definition names one. ``images`` says what its
     kernel and root file system are, by path, and ``made`` which files were made ready from them. ``run_state`` is
     QEMU's own word for what it does (``running``, ``paused``, ``shutdown``, …), None where no QEMU runs.
-    ``booted`` is the definition it was started with.
+    ``booted`` is the definition it was started with, ``ceiling`` the memory that its QEMU then had, in bytes.
     """
 
     disk: DiskFacts | None = None
@@ -96,6 +96,7 @@ class Observed:
     ssh_port: int = 0
     pins: Pins | None = None
     booted: Guest | None = None
+    ceiling: int | None = None
 
     @property
     def running(self) -> bool:
