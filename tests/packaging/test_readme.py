@@ -25,12 +25,9 @@ def schema() -> Any:
 
 def first_columns(heading: str) -> set[str]:
     """The words in code in the first column of the table below a heading."""
-    table = README.split(f"\n{heading}\n")[1].split("\n\n|")[1].split("\n\n")[0]
-    return {
-        word
-        for row in table.splitlines()
-        for word in re.findall(r"`([^`]+)`", row.split("|")[0 if row[0] != "|" else 1])
-    }
+    table = re.search(rf"^{re.escape(heading)}\n.*?\n((?:\|[^\n]*\n)+)", README, re.MULTILINE | re.DOTALL)
+    assert table, f"README.md has no table below {heading}"
+    return {word for row in table[1].splitlines() for word in re.findall(r"`([^`]+)`", row.split("|")[1])}
 
 
 def keys(schema: Any, definition: str) -> set[str]:
