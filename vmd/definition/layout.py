@@ -233,3 +233,8 @@ def mac(fleet_id: str, guest: str, index: int) -> str:
 def guest_uuid(fleet_id: str, guest: str) -> str:
     """Make up the guest's UUID, as its firmware shows it."""
     return str(uuid.uuid5(_NAMESPACE, f"{fleet_id}\0{guest}"))
+
+
+def tap(fleet_id: str, guest: str, index: int) -> str:
+    """Make up the name of the tap of a guest's NIC, counted from 0: a link's name has at most 15 bytes."""
+    return "vmt" + hashlib.sha256(f"{fleet_id}\0{guest}\0{index}".encode()).hexdigest()[:12]
