@@ -9,13 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from vmd.errors import VmdError
-from vmd.host.link.wire import Facts, ask, attr
+from vmd.host.link.wire import Facts, ask, ask_one, attr
 
 SYSCTLS = Path("/proc/sys/net")
 """Those of the caller's network namespace, whatever is mounted (Linux 2.6.29 and on)."""
 _GROUPS = ("ipv4/conf", "ipv6/conf", "ipv4/neigh", "ipv6/neigh")
 _UP = 0x1
 _LOCAL = 255
+_SKIP_STATISTICS = 0x8  # RTEXT_FILTER_SKIP_STATS
 
 
 def dump(name: str, sys: Path = Path("/sys/class/net")) -> Facts:
@@ -31,7 +32,7 @@ def dump(name: str, sys: Path = Path("/sys/class/net")) -> Facts:
     index = found["index"]
     routes = ask("ROUTE", family=socket.AF_INET) + ask("ROUTE", family=socket.AF_INET6)
     return {
-        "link": {**link_facts(found, links), "wireless": any((sys / name / kind).exists() for kind in _WIRELESS)},
+        "link": {**link_facts(found), "wireless": any((sys / name / kind).exists() for kind in _WIRELESS)},
         "addresses": [address for address in ask("ADDR") if address["index"] == index],
         "routes": [route for route in routes if _over(route, index)],
         "elsewhere": [route for route in routes if not _over(route, index)],
@@ -46,10 +47,9 @@ def dump(name: str, sys: Path = Path("/sys/class/net")) -> Facts:
 _WIRELESS = ("wireless", "phy80211")
 
 
-def link_facts(link: Facts, links: list[Facts]) -> dict[str, Any]:
+def link_facts(link: Facts) -> dict[str, Any]:
     """One link in few words; ``type`` is the kernel's ARPHRD number, 1 for Ethernet."""
-    by_index = {other["index"]: other for other in links}
-    master = by_index.get(attr(link, "IFLA_MASTER", 0))
+    master = _link(attr(link, "IFLA_MASTER", 0))
     return {
         "name": attr(link, "IFLA_IFNAME"),
         "index": link["index"],
@@ -62,7 +62,13 @@ def link_facts(link: Facts, links: list[Facts]) -> dict[str, Any]:
         "up": bool(link["flags"] & _UP),
         "carrier": bool(attr(link, "IFLA_CARRIER")),
         "state": attr(link, "IFLA_OPERSTATE"),
+        "altnames": [value for _, value in attr(link, "IFLA_PROP_LIST", {"attrs": []})["attrs"]],
     }
+
+
+def _link(index: int) -> Facts | None:
+    """Without its statistics: they are most of what the kernel would tell."""
+    return ask_one("LINK", {"index": index}, [["IFLA_EXT_MASK", _SKIP_STATISTICS]]) if index else None
 
 
 def kind(link: Facts) -> str:
@@ -73,8 +79,11 @@ def kind(link: Facts) -> str:
 
 def find(name: str) -> dict[str, Any] | None:
     """One link in few words, or None."""
-    links = ask("LINK")
-    return next((link_facts(link, links) for link in links if attr(link, "IFLA_IFNAME") == name), None)
+    try:
+        found = _link(socket.if_nametoindex(name))
+    except OSError:
+        return None
+    return link_facts(found) if found else None
 
 
 def neighbours(index: int = 0) -> list[Facts]:

@@ -17,6 +17,7 @@ from typing import Any, Final, NamedTuple
 
 from pyroute2.netlink import rtnl  # type: ignore[import-untyped]
 from pyroute2.netlink.rtnl.marshal import MarshalRtnl  # type: ignore[import-untyped]
+from pyroute2.netlink.rtnl.tcmsg import sched_netem  # type: ignore[import-untyped]
 
 from vmd.errors import VmdError
 
@@ -162,6 +163,15 @@ def ask(kind: str, **header: int) -> list[Facts]:
         return list(_answers(sock, kind))
 
 
+def ask_one(kind: str, header: Message, attrs: Sequence[Any] = ()) -> Facts | None:
+    """The one thing that is asked for, or None when there is none."""
+    request = {"type": f"RTM_GET{kind}", "flags": [], "header": header, "attrs": attrs}
+    with netlink() as sock:
+        sock.send(pack(request, 0, _REQUEST))
+        (answer,) = _marshal.parse(sock.recv(1 << 20))
+    return None if answer["header"].get("error") else plain(answer)
+
+
 def _answers(sock: socket.socket, kind: str) -> Iterator[Facts]:
     while True:
         for answer in _marshal.parse(sock.recv(1 << 20)):
@@ -191,6 +201,12 @@ def plain(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [plain(item) for item in value]
     return value.hex() if isinstance(value, bytes | bytearray) else value
+
+
+def netem_options(loss: float, delay: float) -> Facts:
+    """What tc-netem(8) is told, in the kernel's own units; ``loss`` in percent, ``delay`` in milliseconds."""
+    options: Facts = sched_netem.get_parameters({"loss": loss, "delay": delay * 1000})
+    return options
 
 
 def attr(facts: Mapping[str, Any], name: str, otherwise: Any = None) -> Any:
