@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from vmd.definition import node
 from vmd.definition.document import resolve
 from vmd.definition.guest import Boot, Disk, Guest, Image
+from vmd.definition.limits import Limits
 from vmd.definition.network import Forward, Nic, Vnc
 from vmd.definition.parse import Source, parse, strict
 from vmd.definition.written import Written
@@ -46,14 +47,16 @@ def test_all_examples_together_are_a_fleet() -> None:
     assert fleet.guests["alice"].install == "debian-12"
 
 
-@pytest.mark.parametrize("model", [Guest, Disk, Image, Boot, Nic, Forward, Vnc], ids=lambda model: model.__name__)
+@pytest.mark.parametrize(
+    "model", [Guest, Disk, Image, Boot, Nic, Forward, Vnc, Limits], ids=lambda model: model.__name__
+)
 def test_the_examples_write_every_key(model: type[Written]) -> None:
     fleet = strict([source(shown.read_bytes(), shown.name) for shown in EXAMPLES])
     written: set[str] = set()
     for guest in fleet.guests.values():
         nics = guest.network
         forwards = [*guest.forward, *(forward for nic in nics for forward in nic.forward)]
-        for thing in (guest, guest.disk, guest.image, guest.boot, guest.vnc, *nics, *forwards):
+        for thing in (guest, guest.disk, guest.image, guest.boot, guest.vnc, guest.limits, *nics, *forwards):
             if isinstance(thing, model):
                 written |= thing.model_fields_set
     assert written == set(model.model_fields)

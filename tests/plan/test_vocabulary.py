@@ -110,6 +110,9 @@ ELSEWHERE = {
     "autostart": "the daemon's, when it begins",
     "after": "the daemon's, when it starts several",
     "restart": "plan.restart has it as an argument",
+    "limits.cpu": "systemd holds its QEMU to it",
+    "limits.memory": "likewise",
+    "limits.io": "likewise",
     "protect": "it forbids, and does nothing",
 }
 """The key → why plan takes no notice of it."""

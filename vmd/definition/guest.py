@@ -9,6 +9,7 @@ from pydantic.json_schema import SkipJsonSchema
 
 from .access import SshKey
 from .boot import Boot
+from .limits import Limits
 from .machine import ARCHES, MACHINES, Arch, Machine
 from .network import USER, Forward, Nic, Vnc
 from .rules import contradictions
@@ -107,6 +108,8 @@ class Guest(Written):
     """Guests that are started before it, where both are started together."""
     restart: Literal["always", "on-failure", "never"] = "never"
     """Whether it is started again when it ends: always, on-failure (it crashed, was killed, panicked) or never."""
+    limits: Limits | None = None
+    """What it may use of the host at most: cpu, memory, io; it takes a vmd that systemd started."""
     protect: Strictly = False
     """Whether vmctl rm and vmctl apply --prune refuse to remove it."""
 

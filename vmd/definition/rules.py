@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from itertools import chain
 from typing import TYPE_CHECKING
 
-from . import boot
+from . import boot, limits
 from .machine import INSTALLERS
 from .network import USER
 from .units import format_size
@@ -24,6 +24,7 @@ def contradictions(guest: Guest) -> Iterator[Wrong]:
         _ways_to_a_disk(guest),
         _disk(guest),
         boot.faults(guest.boot, guest.board, guest.memory, len(guest.network)),
+        limits.faults(guest.limits, guest.memory),
         _seed(guest),
         _forwards(guest),
     )
@@ -35,11 +36,11 @@ def _board(guest: Guest) -> Iterator[Wrong]:
         yield Wrong(("arch",), f"{board.name} has no {guest.arch}", f"write one of {_list(board.arches)}")
         return
     if not board.min_memory <= guest.memory <= board.max_memory:
-        limits = f"{format_size(board.min_memory)} to {format_size(board.max_memory)}"
-        yield Wrong(("memory",), f"{board.name} can't have {format_size(guest.memory)}", f"write {limits}")
+        bounds = f"{format_size(board.min_memory)} to {format_size(board.max_memory)}"
+        yield Wrong(("memory",), f"{board.name} can't have {format_size(guest.memory)}", f"write {bounds}")
     if guest.cpus > board.max_cpus:
-        limits = "1" if board.max_cpus == 1 else f"1 to {board.max_cpus}"
-        yield Wrong(("cpus",), f"{board.name} can't have {guest.cpus} processors", f"write {limits}")
+        bounds = "1" if board.max_cpus == 1 else f"1 to {board.max_cpus}"
+        yield Wrong(("cpus",), f"{board.name} can't have {guest.cpus} processors", f"write {bounds}")
     if guest.accel not in ("auto", *guest.run_by.cpu):
         yield Wrong(("accel",), f"{guest.arch} can't run by {guest.accel} on this board", "write auto or tcg")
     never_kvm = guest.accel == "tcg" or "kvm" not in guest.run_by.cpu

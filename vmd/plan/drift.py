@@ -38,6 +38,7 @@ EFFECTS: Mapping[str, Effect] = {
     "autostart": "live",
     "after": "live",
     "restart": "live",
+    "limits": "restart",
     "protect": "live",
 }
 """Key of a guest → how a change of it takes effect at best; what is more than that is decided below."""
