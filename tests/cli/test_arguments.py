@@ -12,6 +12,7 @@ from vmd.cli.parser import parse
 from vmd.errors import UsageError
 
 PRINTS_FACTS = {"plan", "up", "down", "restart", "status", "list", "wait", "ssh-config", "inventory", "ip", "events"}
+PRINTS_FACTS |= {"snapshot", "snapshots", "restore", "backup", "clone", "trash"}
 PRINTS_FACTS |= {"argv", "doctor", "rm", "iso", "reload", "version"}
 
 
@@ -60,6 +61,13 @@ def test_help_names_every_verb(words: list[str], capsys: pytest.CaptureFixture[s
         ("ssh alice -- grep -- x", {"command": ["grep", "--", "x"]}),
         ("log -f alice", {"guest": "alice", "follow": True, "install": False}),
         ("inventory --list", {"list": True, "host": None}),
+        ("snapshot alice", {"guest": "alice", "tag": None, "delete": False}),
+        ("snapshot alice before --delete", {"tag": "before", "delete": True}),
+        ("restore alice --from /srv --at 3", {"tag": None, "directory": "/srv", "number": 3}),
+        ("backup alice /srv --verify", {"directory": "/srv", "verify": True, "full": False}),
+        ("clone alice bob --linked", {"source": "alice", "target": "bob", "linked": True}),
+        ("trash", {"action": "list", "guest": None, "older": None}),
+        ("trash empty --older 30d", {"action": "empty", "older": 2592000.0}),
         ("iso build debian-12 -o here.iso", {"release": "debian-12", "output": "here.iso"}),
         ("check -- -odd.yaml", {"files": ["-odd.yaml"]}),
         ("console alice --raw --tail 0", {"raw": True, "tail": 0}),

@@ -128,6 +128,42 @@ _BUILD = Option(("action",), "the only one there is", {"choices": ("build",), "m
 _RELEASE = Option(("release",), "e.g. debian-12", {"metavar": "RELEASE"}, "release")
 _OUTPUT = Option(("-o", "--output"), "copy it here as well", {"metavar": "FILE"}, "file")
 
+_TAG = Option(("tag",), "what the snapshot is called (default: the time of day)", {"nargs": "?", "metavar": "TAG"})
+_DELETE = _flag("--delete", "delete that snapshot")
+_BACK_TO = Option(("tag",), "the snapshot", {"nargs": "?", "metavar": "TAG"})
+_FROM = Option(("--from",), "a backup in this directory instead", {"metavar": "DIR", "dest": "directory"}, "file")
+_AT = Option(
+    ("--at",), "which backup, by its number (default: the last)", {"metavar": "N", "type": int, "dest": "number"}
+)
+_DIRECTORY = Option(("directory",), "where the backups are; it must be there", {"metavar": "DIR"}, "file")
+_FULL = _flag("--full", "all of it, also where what changed would do")
+_VERIFY = _flag("--verify", "make none: see that the last one, and all that it needs, is whole")
+_SOURCE = Option(("source",), "whose disk is copied; it must not run", {"metavar": "FROM"}, "guest")
+_TARGET = Option(("target",), "who gets it; defined, and without a disk", {"metavar": "TO"}, "guest")
+_LINKED = _flag("--linked", "store only what differs: both then stand on a base that is never written again")
+_TRASH = Option(
+    ("action",),
+    "list (the default), restore or empty",
+    {"nargs": "?", "choices": ("list", "restore", "empty"), "default": "list", "metavar": "list|restore|empty"},
+)
+_FOUND = Option(
+    ("guest",), "what to put back: a guest's name, or an entry's", {"nargs": "?", "metavar": "NAME"}, "guest"
+)
+_OLDER = Option(("--older",), "empty: only what is there longer, e.g. 30d", _LIMIT)
+
+_SNAPSHOT = """\
+Of a guest that runs its memory is in it too, and it stands still meanwhile. Snapshots are in the disk itself: they
+are no backup."""
+_BACKUP = """\
+The first backup in a directory has all of the disk; the next ones what changed since, each a qcow2 on top of the one
+before. A guest runs on meanwhile; its file systems are at rest for a moment where its agent answers. The directory
+can be moved, and its files read by qemu-img without vmd."""
+_RESTORE = """\
+To a backup only while the guest is down: the backup is verified, and the disk it had goes to the trash."""
+_CLONE = """\
+MAC addresses and UUID follow from the name, and cloud-init takes it for a new machine. What an installer put on the
+disk is as it was: machine-id and ssh host keys are to be renewed inside."""
+
 VERBS = (
     Verb("check", "local", "is it valid? every fault at once; needs no daemon", (_FILES,)),
     Verb("schema", "local", "the JSON Schema of a definition, for editors; needs no daemon"),
@@ -185,6 +221,14 @@ VERBS = (
     Verb("argv", "facts", "the exact QEMU line, ready to paste", (_GUEST, _flag("--json", "as a JSON list"))),
     Verb("doctor", "facts", "what this host can do, and how to mend what it can't", (_JSON,), _DOCTOR),
     Verb("rm", "change", "move guests to the trash", (_THESE, _EVENTS)),
+    Verb("snapshot", "disks", "take a snapshot of a guest", (_GUEST, _TAG, _DELETE, _EVENTS), _SNAPSHOT),
+    Verb("snapshots", "disks", "a guest's snapshots, a line each", (_GUEST, _JSON)),
+    Verb(
+        "restore", "disks", "go back to a snapshot, or to a backup", (_GUEST, _BACK_TO, _FROM, _AT, _EVENTS), _RESTORE
+    ),
+    Verb("backup", "disks", "back a guest's disk up", (_GUEST, _DIRECTORY, _FULL, _VERIFY, _EVENTS), _BACKUP),
+    Verb("clone", "disks", "give a guest a copy of another one's disk", (_SOURCE, _TARGET, _LINKED, _EVENTS), _CLONE),
+    Verb("trash", "disks", "what was removed; put it back, or remove it for good", (_TRASH, _FOUND, _OLDER, _JSON)),
     Verb("iso", "change", "build an unattended-install ISO", (_BUILD, _RELEASE, _OUTPUT, _EVENTS)),
     Verb("reload", "change", "have the daemon read the definitions again", (_JSON,)),
     Verb("version", "facts", "the versions of vmctl and of the daemon", (_JSON,)),

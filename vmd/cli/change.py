@@ -54,7 +54,7 @@ def _due(prune: bool) -> list[Json]:
 
 def upgrade(arguments: Namespace) -> int:
     """Have guests see newer hardware from their next start."""
-    return int(_follow(arguments, {"guests": arguments.guests})["exit_code"])
+    return int(follow(arguments, {"guests": arguments.guests})["exit_code"])
 
 
 def down(arguments: Namespace) -> int:
@@ -64,18 +64,18 @@ def down(arguments: Namespace) -> int:
 
 def rm(arguments: Namespace) -> int:
     """Have guests moved to the trash."""
-    return int(_follow(arguments, {"guests": arguments.guests})["exit_code"])
+    return int(follow(arguments, {"guests": arguments.guests})["exit_code"])
 
 
 def wait(arguments: Namespace) -> int:
     """Wait for a rung."""
     body = {"guest": arguments.guest, "rung": arguments.rung, "timeout": arguments.timeout}
-    return int(_follow(arguments, body)["exit_code"])
+    return int(follow(arguments, body)["exit_code"])
 
 
 def iso(arguments: Namespace) -> int:
     """Have an ISO built; print where it is."""
-    outcome = _follow(arguments, {"release": arguments.release})
+    outcome = follow(arguments, {"release": arguments.release})
     if not outcome["ok"]:
         return int(outcome["exit_code"])
     path = str(outcome["path"])
@@ -129,7 +129,7 @@ def _targets(arguments: Namespace) -> Json:
 def _interruptible(arguments: Namespace, body: Json) -> int:
     """Carry out a verb whose work goes on in the daemon after Ctrl-C, and say so then."""
     try:
-        return int(_follow(arguments, body)["exit_code"])
+        return int(follow(arguments, body)["exit_code"])
     except KeyboardInterrupt:
         show.note(farewell(arguments.verb.name, arguments.guests))
         raise
@@ -144,7 +144,7 @@ def farewell(verb: str, guests: list[str]) -> str:
     return f"\nvmctl: left; the daemon goes on with it\n  {watch}{stop}"
 
 
-def _follow(arguments: Namespace, body: Json) -> Json:
+def follow(arguments: Namespace, body: Json) -> Json:
     """Tell the daemon, show what it says as it comes, and return the outcome.
 
     :raise BadAnswerError: if it ends without one.

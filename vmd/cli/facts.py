@@ -47,8 +47,12 @@ def _row(guest: Mapping[str, Any]) -> tuple[str, ...]:
         guest["rung"] or "",
         show.place(addresses[0]) if addresses else "",
         show.ago(guest["since"]),
-        guest["error"] or show.advance(guest["progress"]) or _pending(guest["pending"]),
+        guest["error"] or _paused(guest) or show.advance(guest["progress"]) or _pending(guest["pending"]),
     )
+
+
+def _paused(guest: Mapping[str, Any]) -> str:
+    return f"paused: {guest['paused']}" if guest.get("paused") else ""
 
 
 def _pending(pending: Sequence[Any]) -> str:
@@ -84,6 +88,7 @@ def _details(guest: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
     return (
         ("state", guest["state"] + (f" since {show.clock(since)}, {show.ago(since)}" if since else "")),
         ("rung", guest["rung"] or ""),
+        ("paused", guest.get("paused") or ""),
         ("doing", show.advance(guest["progress"])),
         ("error", (guest["error"] or "").replace("\n", f"\n{'':13}")),
         ("address", ", ".join(f"{show.place(found)} ({found['source']})" for found in guest["addresses"])),

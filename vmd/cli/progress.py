@@ -47,6 +47,8 @@ _SENTENCES: Mapping[str, Callable[[Event], str]] = {
     "state": lambda event: str(event["state"]),
     "ladder": lambda event: str(event["text"]),
     "exit": lambda event: str(event["text"]),
+    "paused": lambda event: f"is paused: {event['why']}",
+    "resumed": lambda event: "goes on",
     "note": lambda event: str(event["text"]),
 }
 
