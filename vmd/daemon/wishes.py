@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from ..definition.written import LABEL_PATTERN
 from ..errors import UsageError
@@ -14,6 +14,10 @@ Name = Annotated[str, Field(pattern=LABEL_PATTERN)]
 Rung = Literal["process", "kernel", "link", "address", "ssh"]
 Seconds = Annotated[float, Field(ge=0, le=366 * 86400, allow_inf_nan=False)]
 KeyLine = Annotated[str, Field(min_length=16, max_length=16384, pattern=r"^(ssh-|ecdsa-|sk-)[^\x00-\x1f\x7f]+$")]
+
+
+Tag = Annotated[str, Field(min_length=1, max_length=63)]
+Directory = Annotated[str, Field(pattern=r"^/[^\x00-\x1f]*$", max_length=4096)]
 
 
 class Wish(BaseModel):
@@ -64,6 +68,70 @@ class Iso(Wish):
     """Build an installer's ISO."""
 
     release: str
+
+
+class OfDisk(Wish):
+    """What is asked of a guest's disk by itself."""
+
+
+class Snapshot(OfDisk):
+    """Take a snapshot of a guest's disk, and of its memory where it runs; or delete one."""
+
+    guest: Name
+    tag: Tag | None = None
+    delete: bool = False
+
+    @model_validator(mode="after")
+    def _check(self) -> Snapshot:
+        if self.delete and self.tag is None:
+            raise ValueError("which snapshot is to be deleted is not said")
+        return self
+
+
+class Restore(OfDisk):
+    """Put a guest's disk back to a snapshot, or to a backup (the last one of a directory, or that ``number``)."""
+
+    guest: Name
+    tag: Tag | None = None
+    directory: Directory | None = None
+    number: Annotated[int, Field(ge=1, le=1_000_000)] | None = None
+
+    @model_validator(mode="after")
+    def _check(self) -> Restore:
+        if (self.tag is None) == (self.directory is None) or (self.number and self.tag):
+            raise ValueError("name a snapshot, or the directory of a backup")
+        return self
+
+
+class Backup(OfDisk):
+    """Back a guest's disk up into a directory; ``verify`` only looks at the last backup there."""
+
+    guest: Name
+    directory: Directory
+    full: bool = False
+    verify: bool = False
+
+
+class Clone(OfDisk):
+    """Give ``target`` a disk with what ``source`` has on its own; ``linked`` stores only what differs."""
+
+    source: Name
+    target: Name
+    linked: bool = False
+
+
+class Trash(OfDisk):
+    """Put a guest back that was removed; or remove for good what is in the trash for ``older`` seconds."""
+
+    restore: Annotated[str, Field(pattern=r"^[a-z0-9][A-Za-z0-9.-]*$", max_length=120)] | None = None
+    empty: bool = False
+    older: Seconds | None = None
+
+    @model_validator(mode="after")
+    def _check(self) -> Trash:
+        if (self.restore is None) != self.empty:
+            raise ValueError("restore one, or empty it")
+        return self
 
 
 W = TypeVar("W", bound=Wish)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Final, Literal, NamedTuple
 
 from vmd.host import job
-from vmd.host.disk import SLOW, header, qemu_img
+from vmd.host.disk import SLOW, header, plain, qemu_img
 from vmd.host.monitor import Monitor
 
 NODE: Final = "disk"
@@ -59,6 +59,23 @@ async def delete(path: Path, tag: str) -> None:
     :raise CommandFailed: qemu-img failed; somebody uses it.
     """
     await _offline(path, "-d", tag)
+
+
+async def bitmaps(path: Path) -> tuple[str, ...]:
+    """The names of the dirty bitmaps in a qcow2 image.
+
+    :raise CommandFailed: it is not there, or no qcow2.
+    """
+    told = (await header(path, "qcow2")).get("format-specific", {}).get("data", {})
+    return tuple(each["name"] for each in told.get("bitmaps", ()))
+
+
+async def remove_bitmap(path: Path, name: str) -> None:
+    """Remove a dirty bitmap from an image that nobody uses.
+
+    :raise CommandFailed: somebody uses it.
+    """
+    await qemu_img(path, "bitmap", "--remove", "-f", "qcow2", "--", plain(path), name)
 
 
 async def _offline(path: Path, what: str, tag: str) -> None:
