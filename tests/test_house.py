@@ -187,16 +187,11 @@ def test_example_is_valid(example: Path) -> None:
 
 
 def written() -> Iterator[tuple[Path, str]]:
-    """Every text file of the project that a person wrote, with what is in it."""
+    """Every text file of the project that a person wrote, with what is in it; other dotted directories hold caches."""
     for path in sorted(ROOT.rglob("*")):
-        above = path.relative_to(ROOT).parts
-        if (
-            {"__pycache__", "build", "dist"} & set(above)
-            or above[0] in {".git", ".venv"}
-            or not path.is_file()
-        ):
-            continue
-        if above[0].startswith(".") and above[0].endswith("_cache"):
+        *above, _ = path.relative_to(ROOT).parts
+        hidden = any(name.startswith(".") and name != ".ci" for name in above)
+        if hidden or {"__pycache__", "build", "dist"} & set(above) or not path.is_file():
             continue
         try:
             yield path.relative_to(ROOT), path.read_text()
