@@ -36,6 +36,7 @@ from ..plan.step import (
 )
 from . import alter, boards, install, iso, records
 from .announce import Tell, announced
+from .confine import check, confine
 from .disk import before_start
 from .home import Home
 from .running import Running
@@ -169,6 +170,7 @@ class Executor:
 
     async def _spawn(self, step: Start | RunInstaller, log: str) -> Process:
         """Start QEMU, in an empty room: no socket of an earlier run, a log that is its own."""
+        check(self.guest, self.home)
         for socket in (self.places.qmp, self.places.monitor, self.places.console, self.places.vnc, self.places.agent):
             Path(socket).unlink(missing_ok=True)
         files.write_atomic(Path(log), b"", 0o600, self.home.owner)
@@ -183,6 +185,7 @@ class Executor:
 
     async def _hold(self, running: Running, step: Start | RunInstaller, log: str) -> None:
         try:
+            await confine(self.guest, self.home, running.process, self.tell)
             await running.hold(log)
         except VmdError as error:
             await running.process.terminate(grace=1.0)

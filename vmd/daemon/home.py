@@ -13,6 +13,7 @@ from ..definition.layout import GuestLayout, Layout
 from ..errors import VmdError
 from ..host import files, port
 from ..host.credentials import Credentials
+from ..host.scope import Scopes
 from ..host.watch import FileWatch
 from . import ownership
 from .boards import Boards
@@ -33,6 +34,8 @@ class Home:
     building: asyncio.Lock = field(default_factory=asyncio.Lock)
     logs: FileWatch | None = None
     """Tells when QEMU wrote to its log; None where nothing can be watched."""
+    scopes: Scopes | None = None
+    """Where each guest gets a unit of its own; None where systemd has not started us."""
     boards: Boards = field(default_factory=Boards)
 
     def places(self, name: str, guest: Guest | None = None) -> GuestLayout:
