@@ -187,7 +187,7 @@ def test_example_is_valid(example: Path) -> None:
 
 
 def written() -> Iterator[tuple[Path, str]]:
-    """Every text file of the project that a person wrote, with what is in it; other dotted directories hold caches."""
+    """Every text file that a person wrote, with what is in it; dotted directories but one hold caches."""
     for path in sorted(ROOT.rglob("*")):
         *above, _ = path.relative_to(ROOT).parts
         hidden = any(name.startswith(".") and name != ".ci" for name in above)
