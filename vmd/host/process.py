@@ -40,9 +40,11 @@ class Identity:
     @classmethod
     def from_record(cls, record: Mapping[str, Any]) -> Identity:
         """Read a record back. Raises VmdError when something is missing or of another kind."""
+        if not isinstance(record, Mapping):  # what was read may be anything
+            raise VmdError(f"{record!r:.80} identifies no process")
         pid, start_time, boot = record.get("pid"), record.get("start_time"), record.get("boot_id")
         if not (isinstance(pid, int) and pid > 0 and isinstance(start_time, int) and isinstance(boot, str)):
-            raise VmdError(f"{dict(record)!r} identifies no process")
+            raise VmdError(f"{dict(record)!r:.200} identifies no process")
         return cls(pid, start_time, boot)
 
 
@@ -75,6 +77,15 @@ class Usage:
 
 
 @dataclass(frozen=True)
+class Own:
+    """What this process itself uses: as :class:`Usage`, and how many descriptors it has open."""
+
+    cpu_seconds: float
+    rss_bytes: int
+    descriptors: int
+
+
+@dataclass(frozen=True)
 class _Stat:
     """A line of /proc/PID/stat, proc_pid_stat(5)."""
 
@@ -91,6 +102,19 @@ def _read_stat(pid: int) -> _Stat | None:
         return None
     fields = line[line.rindex(b")") + 2 :].split()  # the name before it may hold anything, ")" too
     return _Stat(fields[0].decode(), int(fields[19]), int(fields[11]) + int(fields[12]), int(fields[21]))
+
+
+def _used(found: _Stat) -> Usage:
+    page, tick = os.sysconf("SC_PAGE_SIZE"), os.sysconf("SC_CLK_TCK")
+    return Usage(found.cpu_ticks / tick, found.rss_pages * page)
+
+
+def own_usage() -> Own:
+    """Return what this process has used so far."""
+    found = _read_stat(os.getpid())
+    assert found is not None, "whoever asks is there"  # noqa: S101
+    used = _used(found)
+    return Own(used.cpu_seconds, used.rss_bytes, len(os.listdir("/proc/self/fd")))  # noqa: PTH208 - names suffice
 
 
 class Process:
@@ -146,8 +170,7 @@ class Process:
         found = _read_stat(self.pid)
         if found is None or found.start_time != self.identity.start_time:
             return None
-        page, tick = os.sysconf("SC_PAGE_SIZE"), os.sysconf("SC_CLK_TCK")
-        return Usage(found.cpu_ticks / tick, found.rss_pages * page)
+        return _used(found)
 
     def close(self) -> None:
         """Let go of it and leave it running. What waits for ``exited`` then waits for ever."""
