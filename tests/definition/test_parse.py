@@ -8,8 +8,9 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from vmd.definition import node
+from vmd.definition.boot import Boot
 from vmd.definition.document import resolve
-from vmd.definition.guest import Boot, Disk, Guest, Image
+from vmd.definition.guest import Disk, Guest, Image
 from vmd.definition.limits import Limits
 from vmd.definition.network import Forward, Nic, Vnc
 from vmd.definition.parse import Source, parse, strict
