@@ -10,8 +10,6 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
-
 from ..definition.guest import Guest
 from ..definition.layout import GuestLayout
 from ..errors import VmdError
@@ -78,7 +76,7 @@ def booted(places: GuestLayout) -> Booted | None:
             End(**record["end"]) if record.get("end") else None,
             str(record.get("text", "")),
         )
-    except (KeyError, TypeError, ValueError, ValidationError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, VmdError) as error:
         raise _damaged(places.booted, error) from error
 
 
@@ -115,7 +113,7 @@ def under_way(places: GuestLayout) -> tuple[Process | None, float]:
         return None, 0.0
     try:
         return adopt(Identity.from_record(record["process"])), float(record["began"])
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, VmdError) as error:
         raise _damaged(places.install_record, error) from error
 
 
