@@ -13,7 +13,7 @@ from vmd.host.run import run
 from vmd.plan import step as steps
 from vmd.plan.cmdline import boot_line, words
 from vmd.plan.option import Option, blame
-from vmd.plan.ready import MakeFlash, UnpackImage
+from vmd.plan.ready import MakeFlash, TypeCommands, UnpackImage
 from vmd.plan.step import RunInstaller, Start
 
 from .conftest import G, guest, place
@@ -27,9 +27,8 @@ SAYINGS = {
     steps.WriteSeed("/s", (("ssh.pub", b""), ("user", b""))): ("write-seed", "write its seed: ssh.pub, user"),
     steps.MakeVariables("/t/VARS.fd", "/d/vars.fd"): ("make-variables", "make vars.fd from /t/VARS.fd"),
     UnpackImage("/srv/root.img.gz", "/d/images/0a.img"): ("unpack-image", "make root.img.gz ready"),
-    MakeFlash("/u/u-boot.bin", "/d/flash.img", 4, 2, 1, (), swapped=True): (
-        "make-flash", "put u-boot.bin into its flash"
-    ),
+    MakeFlash("/u/u-boot.bin", "/d/flash.img", 4, swapped=True): ("make-flash", "put u-boot.bin into its flash"),
+    TypeCommands(("dhcp", "bootm"), 60): ("type-commands", "tell U-Boot to fetch and boot"),
     steps.MakeDisk("/d/disk.qcow2.tmp", 40 * G): ("make-disk", "make disk.qcow2.tmp, 40G"),
     steps.MakeDisk("/d/disk.qcow2", 3 * G // 2, "qcow2", "/b.img", "raw"): (
         "make-disk", "make disk.qcow2, 1536M, a clone of /b.img"

@@ -11,9 +11,20 @@ from typing import NamedTuple
 
 from ..definition.guest import Guest
 from ..definition.layout import GuestLayout
+from ..errors import TimedOut, VmdError
 from ..host import files, flash, image, unpack
+from ..host.console import Attachment, Console
 from ..plan.image import SECTOR, Content, ImageFacts
-from ..plan.ready import MakeFlash, UnpackImage
+from ..plan.ready import MakeFlash, TypeCommands, UnpackImage
+
+PROMPTS = (b"# ", b"=> ")
+"""What a boot loader's prompt ends in: those of U-Boot."""
+
+COUNTDOWN = b"stop autoboot"
+"""U-Boot counts down on a line with these words, until a key is pressed."""
+
+FAILURES = ("TFTP error", "Retry count exceeded", "Unknown command", "ERROR")
+"""Words by which U-Boot 2023.01 says that something did not go well."""
 
 
 class _Identity(NamedTuple):
@@ -112,6 +123,38 @@ def make_flash(step: MakeFlash, owner: files.Owner | None) -> None:
 
     :raise VmdError: the U-Boot can't be read, or doesn't fit.
     """
-    shape = flash.Shape(step.size, step.offset, step.length, step.swapped)
-    content = flash.make(Path(step.uboot), step.environment, shape)
+    content = flash.read(Path(step.uboot), step.size, swapped=step.swapped)
     files.write_atomic(Path(step.path), content, 0o600, owner)
+
+
+async def type_commands(console: Console, name: str, step: TypeCommands) -> None:
+    """Type each command when the boot loader's prompt is there; the last one doesn't come back.
+
+    :raise VmdError: a file could not be fetched; says what the boot loader said.
+    :raise TimedOut: there is no prompt.
+    """
+    with console.attach() as heard:
+        for command in step.commands:
+            await _until_prompt(console, heard, name, step.patience)
+            await console.write(command.encode() + b"\n")
+
+
+async def _until_prompt(console: Console, heard: Attachment, name: str, patience: float) -> None:
+    said = b""
+    try:
+        async with asyncio.timeout(patience):
+            async for data in heard:
+                said += data
+                if said.endswith(PROMPTS):
+                    break
+                if COUNTDOWN in said.splitlines()[-1]:
+                    await console.write(b" ")
+    except TimeoutError:
+        last = said.decode(errors="replace").strip().splitlines()[-1:] or ["nothing"]
+        raise TimedOut(
+            f"{name}: its boot loader has no prompt after {patience:g} s; it said last: {last[0]!r}",
+            f"vmctl log {name}",
+        ) from None
+    for line in said.decode(errors="replace").splitlines():
+        if any(word in line for word in FAILURES):
+            raise VmdError(f"{name}: its boot loader says: {line.strip()}", f"vmctl log {name}")

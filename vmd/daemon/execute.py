@@ -16,7 +16,7 @@ from ..host.process import Process, spawn
 from ..installer.contract import Progress
 from ..plan import step as steps
 from ..plan.option import blame
-from ..plan.ready import MakeFlash, UnpackImage
+from ..plan.ready import MakeFlash, TypeCommands, UnpackImage
 from ..plan.step import (
     AcceptDisk,
     BuildIso,
@@ -72,6 +72,10 @@ class Executor:
                 return await boards.make_ready(step, self.home.owner)
             case MakeFlash():
                 boards.make_flash(step, self.home.owner)
+            case TypeCommands() if self.running:
+                await boards.type_commands(self.running.console, self.guest.name, step)
+            case TypeCommands():
+                raise VmdError(f"{self.guest.name} doesn't run", f"vmctl up {self.guest.name}")
             case MakeDisk():
                 return await self._make_disk(step)
             case RunInstaller():

@@ -47,15 +47,6 @@ class Ram(NamedTuple):
         return next((address - mirror.start for mirror in self.mirrors if address in mirror), address)
 
 
-class Flash(NamedTuple):
-    """A board's flash, for a boot loader: sizes and offsets in bytes."""
-
-    size: int
-    environment: int
-    """Where Debian's U-Boot for the board keeps its environment."""
-    environment_size: int
-
-
 @dataclass(frozen=True, slots=True)
 class Machine:
     """A board: what it has, and what it lacks. Sizes are in bytes."""
@@ -98,8 +89,8 @@ class Machine:
     """The kinds of file that its ``-kernel`` takes, by their headers."""
     ram: Ram | None = None
     """Its memory, where Linux on it can hold a part back by ``memmap=``."""
-    flash: Flash | None = None
-    """Its flash, where vmd can put a U-Boot into it."""
+    flash: int = 0
+    """The size of the flash it starts from, where vmd can put a U-Boot into it."""
     min_memory: int = 1 << 20
     max_memory: int = 1 << 40
     max_cpus: int = 1
@@ -192,8 +183,7 @@ MALTA = Machine(
             range(0xFFFFFFFF80000000, 0xFFFFFFFFA0000000),
         ),
     ),
-    # include/configs/malta.h of U-Boot 2023.01: the last sector but one
-    flash=Flash(parse_size("4M"), 0x3E0000, 0x20000),
+    flash=parse_size("4M"),
     min_memory=parse_size("16M"),
     # hw/mips/malta.c: "Too much memory for this machine" above 2 GiB
     max_memory=parse_size("2G"),

@@ -1,69 +1,36 @@
-"""A board's flash with U-Boot in it, and the environment that U-Boot reads there at its start."""
+"""A board's flash with a boot loader in it."""
 
 from __future__ import annotations
 
 import struct
-import zlib
-from collections.abc import Iterable
 from pathlib import Path
-from typing import NamedTuple
 
 from vmd.errors import VmdError
 
 
-class Shape(NamedTuple):
-    """A flash: its size, and the environment's place, in bytes; ``swapped`` is what a little-endian malta wants."""
+def flash(loader: bytes, size: int, *, swapped: bool) -> bytes:
+    """Lay out a flash of ``size`` bytes with a boot loader at its beginning.
 
-    size: int
-    offset: int
-    length: int
-    swapped: bool
+    ``swapped`` turns each of its 32-bit words: QEMU's malta turns them back when it is little-endian (7.2 to 10.0,
+    hw/mips/malta.c).
 
-
-def flash(uboot: bytes, environment: bytes, shape: Shape) -> bytes:
-    """Lay out a flash: the boot loader at its beginning, the environment at its offset.
-
-    ``swapped`` turns each 32-bit word of the boot loader: QEMU's malta turns those before the environment back when
-    it is little-endian (7.2 to 10.0, hw/mips/malta.c), and leaves the environment as it is.
-
-    :raise VmdError: the boot loader has no room before the environment.
+    :raise VmdError: the boot loader has no room in it.
     """
-    if len(uboot) > shape.offset:
-        raise VmdError(f"it has {len(uboot)} bytes, and {shape.offset} is all the room there is", "is it a U-Boot?")
-    padded = uboot.ljust(-(-len(uboot) // 4) * 4, b"\xff")
+    if not 0 < len(loader) <= size:
+        raise VmdError(f"it has {len(loader)} bytes, and a flash of {size} is to hold it", "is it a U-Boot?")
+    padded = loader.ljust(-(-len(loader) // 4) * 4, b"\xff")
     words = struct.unpack(f"<{len(padded) // 4}I", padded)
-    loader = struct.pack(f">{len(words)}I", *words) if shape.swapped else padded
-    return (loader.ljust(shape.offset, b"\xff") + environment).ljust(shape.size, b"\xff")
+    return (struct.pack(f">{len(words)}I", *words) if swapped else padded).ljust(size, b"\xff")
 
 
-def environment(variables: Iterable[tuple[str, str]], length: int, *, big: bool) -> bytes:
-    """Write an environment as U-Boot keeps it: a checksum in its own byte order, then NAME=VALUE, ended by NULs.
-
-    :raise VmdError: it has more than ``length`` bytes, or a variable can't be written.
-    """
-    text = b""
-    for name, value in variables:
-        if "\0" in value or "=" in name:
-            raise VmdError(f"{name} can't be told to U-Boot: {value!r}")
-        text += f"{name}={value}".encode() + b"\0"
-    if len(text) + 5 > length:
-        raise VmdError(
-            f"U-Boot's environment would have {len(text)} bytes, and {length - 5} is all the room there is"
-        )
-    body = text.ljust(length - 4, b"\0")
-    return struct.pack(">I" if big else "<I", zlib.crc32(body)) + body
-
-
-def make(uboot: Path, variables: Iterable[tuple[str, str]], shape: Shape) -> bytes:
-    """Read a U-Boot, and give the content of the flash for it.
+def read(path: Path, size: int, *, swapped: bool) -> bytes:
+    """Read a boot loader, and give the content of the flash for it.
 
     :raise VmdError: it can't be read, or doesn't fit.
     """
     try:
-        loader = uboot.read_bytes()
+        return flash(path.read_bytes(), size, swapped=swapped)
     except OSError as error:
-        raise VmdError(f"{uboot} can't be read: {error.strerror}", "apt install u-boot-qemu has one") from error
-    try:
-        return flash(loader, environment(variables, shape.length, big=not shape.swapped), shape)
+        raise VmdError(f"{path} can't be read: {error.strerror}", "apt install u-boot-qemu has one") from error
     except VmdError as error:
-        raise VmdError(f"{uboot} can't be put into a flash: {error.message}", error.hint) from error
+        raise VmdError(f"{path} can't be put into a flash: {error.message}", error.hint) from error

@@ -25,21 +25,33 @@ class UnpackImage:
 
 @dataclass(frozen=True)
 class MakeFlash:
-    """Fill a board's flash with a U-Boot and its environment.
+    """Fill a board's flash of ``size`` bytes with a U-Boot.
 
-    ``size`` is the flash's, ``offset`` and ``length`` are the environment's, all in bytes. With ``swapped`` the words
-    of the boot loader are written in the other byte order, as QEMU's malta wants them.
+    With ``swapped`` its 32-bit words are written in the other byte order, for a little-endian malta of QEMU's.
     """
 
     uboot: str
     path: str
     size: int
-    offset: int
-    length: int
-    environment: tuple[tuple[str, str], ...]
     swapped: bool
 
     @property
     def text(self) -> str:
         """What this does, for a person."""
         return f"put {PurePosixPath(self.uboot).name} into its flash"
+
+
+@dataclass(frozen=True)
+class TypeCommands:
+    """Type commands at the prompt of a boot loader that was just started, each when the one before is done.
+
+    ``patience`` is how long it may take to come back with its prompt each time, in seconds.
+    """
+
+    commands: tuple[str, ...]
+    patience: float
+
+    @property
+    def text(self) -> str:
+        """What this does, for a person."""
+        return "tell U-Boot to fetch and boot"

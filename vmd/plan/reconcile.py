@@ -69,9 +69,10 @@ def up(guest: Guest, installer: Installer | None, place: Place) -> tuple[Up, ...
         *_disk(guest, installer, place),
         *_seed_of_image(guest, place),
         *kernel.made_ready(guest, place.layout, place.observed),
-        *uboot.flash(guest, place.layout, place.observed.images),
+        *uboot.flash(guest, place.layout),
         _start(guest, place),
         *_pulled(guest),
+        *uboot.told(guest, place.observed.images, place.qemu(guest).tcg_scale),
     )
 
 

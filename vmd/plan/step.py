@@ -13,7 +13,7 @@ from pathlib import PurePosixPath
 from ..definition.units import format_size
 from .observed import Pins
 from .option import Option
-from .ready import MakeFlash, UnpackImage
+from .ready import MakeFlash, TypeCommands, UnpackImage
 
 
 @dataclass(frozen=True)
@@ -266,6 +266,7 @@ Up = (
     | GrowDisk
     | Start
     | SetLink
+    | TypeCommands
 )
 """What leads a guest up."""
 

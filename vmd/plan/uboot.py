@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from posixpath import basename
+from textwrap import wrap
 from typing import NamedTuple
 
 from ..definition.boot import Boot, below
@@ -19,10 +20,16 @@ from .image import ImageFacts
 from .kernel import Images, command_line
 from .memory import Piece
 from .option import Option
-from .ready import MakeFlash
+from .ready import MakeFlash, TypeCommands
 
 ITS_OWN = 8 << 20
 """What is left to U-Boot itself at the end of memory, in bytes: it moves there."""
+
+LONGEST = 200
+"""Characters of the kernel's command line that go into one command."""
+
+PATIENCE = 60.0
+"""How long U-Boot may take for one command, in seconds: 8 MiB by TFTP take it three."""
 
 STAGE_ALIGN = 1 << 20
 """What it fetches begins at a multiple of this, in bytes."""
@@ -41,24 +48,19 @@ def options(layout: GuestLayout) -> Iterator[Option]:
     yield Option("boot.root.tftp.uboot", ("-bios", layout.flash))
 
 
-def flash(guest: Guest, layout: GuestLayout, images: Images) -> Iterator[MakeFlash]:
-    """The step that makes a guest's flash, with an environment that boots it without a question."""
-    boot, board = guest.boot, guest.board
-    if boot is None or boot.uboot is None or board.flash is None:
-        return
-    size, offset, length = board.flash
-    swapped = guest.arch.endswith("el")
-    yield MakeFlash(boot.uboot, layout.flash, size, offset, length, tuple(environment(guest, boot, images)), swapped)
+def flash(guest: Guest, layout: GuestLayout) -> Iterator[MakeFlash]:
+    """The step that puts a U-Boot into a guest's flash."""
+    if guest.boot and guest.boot.uboot:
+        yield MakeFlash(guest.boot.uboot, layout.flash, guest.board.flash, guest.arch.endswith("el"))
 
 
-def environment(guest: Guest, boot: Boot, images: Images) -> Iterator[tuple[str, str]]:
-    """What U-Boot is told in its environment: to ask for an address, fetch, and boot."""
-    yield "bootargs", boot_arguments(guest, boot, images)
-    # the address comes by DHCP, and with it the server's; autoload would fetch a file by a name of its own
-    fetch = ("dhcp", *commands(guest, boot, images, "tftpboot"))
-    yield "bootcmd", "; ".join(fetch)
-    yield "autoload", "no"
-    yield "bootdelay", "0"
+def told(guest: Guest, images: Images, scale: float) -> Iterator[TypeCommands]:
+    """The step that tells a guest's U-Boot what to do: as one would on the real board."""
+    boot = guest.boot
+    if boot and boot.uboot:
+        # the address comes by DHCP, and with it the server's; autoload would fetch a file by a name of its own
+        first = ("setenv autoload no; dhcp", *arguments(boot_arguments(guest, boot, images)))
+        yield TypeCommands((*first, *commands(guest, boot, images, "tftpboot")), PATIENCE * scale)
 
 
 def lines(guest: Guest, images: Images) -> tuple[str, ...]:
@@ -72,11 +74,10 @@ def lines(guest: Guest, images: Images) -> tuple[str, ...]:
             f"{guest.name}: boot.root: only an image in memory is booted by U-Boot",
             "write root: {phram: {address: 0x1178000, size: 9M}}",
         )
-    arguments = boot_arguments(guest, boot, images, emulated=False)
     return (
         f"# {guest.name}: first setenv ipaddr and serverip; the files are on that server",
         *_conversion(guest, boot, images),
-        f"setenv bootargs '{arguments}'",
+        *arguments(boot_arguments(guest, boot, images, emulated=False)),
         *commands(guest, boot, images, "tftp"),
     )
 
@@ -93,6 +94,14 @@ def _conversion(guest: Guest, boot: Boot, images: Images) -> Iterator[str]:
         f"#   mkimage -A mips -O linux -T kernel -C none -a {load:#x} -e {entry:#x} "
         f"-n Linux -d {name}.bin {name}.uimage"
     )
+
+
+def arguments(line: str) -> Iterator[str]:
+    """The kernel's command line, in several commands: a line may have 255 characters (CONFIG_SYS_CBSIZE)."""
+    so_far = ""
+    for piece in wrap(line, LONGEST, break_long_words=False, break_on_hyphens=False):
+        yield f"setenv bootargs {so_far}'{piece}'"
+        so_far = "${bootargs} "
 
 
 def boot_arguments(guest: Guest, boot: Boot, images: Images, *, emulated: bool = True) -> str:
