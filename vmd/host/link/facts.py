@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 from collections.abc import Iterator
 from contextlib import suppress
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
@@ -84,6 +85,21 @@ def find(name: str) -> dict[str, Any] | None:
     except OSError:
         return None
     return link_facts(found) if found else None
+
+
+def leads_over(address: str) -> str | None:
+    """The link over which packets to an address leave, such as those to the peer of an ssh session.
+
+    None where they go nowhere. Raises VmdError when it is no address.
+    """
+    try:
+        version = ip_address(address).version
+    except ValueError as error:
+        raise VmdError(f"{address} is no IP address") from error
+    family, length = (socket.AF_INET, 32) if version == 4 else (socket.AF_INET6, 128)
+    route = ask_one("ROUTE", {"family": family, "dst_len": length}, [["RTA_DST", address]])
+    found = _link(attr(route, "RTA_OIF", 0)) if route else None
+    return str(attr(found, "IFLA_IFNAME")) if found else None
 
 
 def neighbours(index: int = 0) -> list[Facts]:
