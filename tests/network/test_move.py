@@ -6,17 +6,18 @@ import os
 import signal
 import socket
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.network.conftest import Lan
+from tests.network.conftest import GATEWAYS, Lan
 from vmd.errors import VmdError
 from vmd.host.files import read_record, write_record
 from vmd.host.link import rollback, wire
-from vmd.host.link.facts import dump
-from vmd.host.link.move import shift
+from vmd.host.link.facts import dump, leads_over
+from vmd.host.link.move import answering, shift
 from vmd.plan.bridge import differences, plan_return
 
 MOVER = str(Path(__file__).with_name("mover.py"))
@@ -61,6 +62,56 @@ def test_undo_gives_all_back(lan: Lan, tmp_path: Path) -> None:
     assert differences(before, state_of(lan, "nic0"), SLACK) == ()
     assert lan.host.links() == {"lo", "nic0"}
     assert rollback.state(record) == rollback.UNDONE
+
+
+ADVERTISE = """
+import socket, struct, sys
+sock = socket.socket(socket.AF_INET6, socket.SOCK_RAW, socket.IPPROTO_ICMPV6)
+sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_MULTICAST_HOPS, 255)
+index = socket.if_nametoindex("lan0")
+sock.bind(("fe80::1", 0, 0, index))
+head = struct.pack("!BBHBBHII", 134, 0, 0, 64, 0, 1800, 0, 0)
+prefixes = [("2001:db8:aa::", 0xC0), ("2001:db8:bb::", 0x80)]  # the second is on the link and gives no address
+for prefix, flags in prefixes:
+    head += struct.pack("!BBBBIII", 3, 4, 64, flags, 7200, 3600, 0) + socket.inet_pton(socket.AF_INET6, prefix)
+sock.sendto(head, ("ff02::1", 0, 0, index))
+"""
+
+
+def test_what_a_router_advertised_is_kept(lan: Lan, tmp_path: Path) -> None:
+    """An address the host made up itself, a prefix that gives none, and how long each is good."""
+    lan.host.ip("-6 route del default")
+    with lan.host.entered(), wire.netlink(wire.IPV6_ROUTE_GROUP) as routes:
+        lan.router.run(sys.executable, "-c", ADVERTISE)
+        while "2001:db8:bb::/64" not in (learnt := lan.host.ip("-6 route")) or "2001:db8:aa::/64" not in learnt:
+            list(wire.heard(routes))
+    assert "proto ra" in learnt
+    before = state_of(lan, "nic0")
+    made = [address for address in before["addresses"] if "2001:db8:aa:" in wire.attr(address, "IFA_ADDRESS")]
+    assert len(made) == 1
+    moved(lan, tmp_path / "move.json")
+    assert differences(before, state_of(lan, "br0"), SLACK) == ()
+    lan.router.run(sys.executable, "-c", ADVERTISE)
+    with lan.host.entered():
+        answering("br0", GATEWAYS, 10)
+    assert differences(before, state_of(lan, "br0"), SLACK) == (), "the bridge now learns as the NIC did"
+    assert rollback.answer(tmp_path / "move.json", b"undo") == rollback.UNDONE
+    assert differences(before, state_of(lan, "nic0"), SLACK) == ()
+
+
+def test_the_way_to_a_peer(lan: Lan) -> None:
+    with lan.host.entered():
+        assert leads_over("10.99.0.1") == "nic0"
+        assert leads_over("2001:db8:55::9") == "nic0"
+        assert leads_over("127.0.0.1") == "lo"
+        with pytest.raises(VmdError, match="no IP address"):
+            leads_over("router")
+    assert leads_over_nothing(lan) is None
+
+
+def leads_over_nothing(lan: Lan) -> str | None:
+    with lan.router.entered():
+        return leads_over("192.0.2.1")
 
 
 def test_confirmed_it_stays_and_can_be_undone_later(lan: Lan, tmp_path: Path) -> None:
