@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import zlib
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -68,10 +69,15 @@ class Home:
         taken = self._taken_ports(name)
         if isinstance(mine, int) and (running or (mine not in taken and port.is_free(mine))):
             return mine
-        chosen = port.free_port(preferred=mine if isinstance(mine, int) else None, taken=taken)
+        usual = mine if isinstance(mine, int) else self._usual_port(name)
+        chosen = port.free_port(preferred=usual, taken=taken)
         if lock.parent.exists():  # else this is only a plan, and a plan leaves nothing behind
             files.write_record(lock, {**record, "ssh_port": chosen})
         return chosen
+
+    def _usual_port(self, name: str) -> int:
+        """Where a guest's port is looked for first: two daemons of one host seldom meet there."""
+        return port.FORWARDED[zlib.crc32(f"{self.facts.fleet_id} {name}".encode()) % len(port.FORWARDED)]
 
     def _taken_ports(self, name: str) -> frozenset[int]:
         taken = {
