@@ -54,6 +54,8 @@ class Vmd:
         self.capabilities = self.runtime / "capabilities.json"
         self.log = root / "vmd.log"
         self.prefix: tuple[str, ...] = ()
+        self.entry = "vmd.daemon"
+        self.crash = ""
         self._daemon: subprocess.Popen[bytes] | None = None
 
     # -- the daemon
@@ -62,7 +64,8 @@ class Vmd:
     def environ(self) -> dict[str, str]:
         own = {"HOME": str(self.root / "home"), "PYTHONPATH": str(ROOT), "PATH": os.environ["PATH"]}
         dirs = {"CONFIG": self.config, "STATE": self.state, "RUNTIME": self.runtime}
-        return {**own, **{f"VMD_{name}_DIR": str(path) for name, path in dirs.items()}}
+        crash = {"VMD_TEST_CRASH": self.crash} if self.crash else {}
+        return {**own, **crash, **{f"VMD_{name}_DIR": str(path) for name, path in dirs.items()}}
 
     @property
     def pid(self) -> int:
@@ -71,7 +74,7 @@ class Vmd:
 
     def spawn(self) -> subprocess.Popen[bytes]:
         """Start a daemon in these directories, and don't wait for it."""
-        argv = (*self.prefix, sys.executable, "-m", "vmd.daemon")
+        argv = (*self.prefix, sys.executable, "-m", self.entry)
         with self.log.open("ab") as log:
             return subprocess.Popen(
                 argv, env=self.environ, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=log, stderr=log
@@ -94,6 +97,12 @@ class Vmd:
         assert self._daemon is not None
         daemon, self._daemon = self._daemon, None
         daemon.send_signal(number)
+        return daemon.wait(PATIENCE)
+
+    def died(self) -> int:
+        """Wait until it has ended by itself, and return how."""
+        assert self._daemon is not None
+        daemon, self._daemon = self._daemon, None
         return daemon.wait(PATIENCE)
 
     @contextmanager
@@ -129,6 +138,17 @@ class Vmd:
         argv = (sys.executable, "-m", "vmd.cli", *words)
         pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
         return subprocess.Popen(argv, env=self.environ, cwd=ROOT, **{**pipes, **options})
+
+    def begin_install(self) -> subprocess.Popen[bytes]:
+        """Start a vmctl that has alice installed, and return it when the installer has begun."""
+        up = self.begin("up", "alice", bufsize=0)
+        assert up.stderr is not None
+        told = b""
+        while b"1/2" not in told:
+            line = up.stderr.readline()
+            assert line, f"no install began: {told.decode()}"
+            told += line
+        return up
 
     def ctl(self, *words: str) -> Done:
         """Run a vmctl."""

@@ -47,8 +47,7 @@ def test_qemu_is_nobody(alice: Vmd) -> None:
 @AS_ROOT
 def test_the_installers_qemu_is_nobody_too(vmd: Vmd, tiny: Tiny) -> None:
     vmd.define_installed(tiny.installer("hangs"))
-    up = vmd.begin("up", "alice")
-    vmd.heard("progress")
+    up = vmd.begin_install()
     (pid,) = vmd.qemus()
     told = confinement(pid)
     assert told["Uid"] == [str(pwd.getpwnam(qemu_user()).pw_uid)] * 4

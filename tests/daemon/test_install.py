@@ -62,8 +62,8 @@ def test_one_that_succeeds(vmd: Vmd, tiny: Tiny, way: Way) -> None:
 
 def test_the_second_up_installs_nothing(vmd: Vmd, tiny: Tiny) -> None:
     vmd.define_installed(tiny.installer())
-    vmd.ctl("up", "alice", "--wait", "kernel")
-    vmd.ctl("down", "alice")
+    assert vmd.ctl("up", "alice", "--wait", "kernel").code == 0
+    assert vmd.ctl("down", "alice").code == 0
     done = vmd.ctl("up", "alice", "--wait", "kernel", "--json")
     assert [event["step"] for event in done.events if event["event"] == "step.done"] == ["start"]
 
@@ -149,8 +149,7 @@ def test_a_port_that_is_taken(vmd: Vmd, tiny: Tiny) -> None:
 
 def test_a_qemu_killed_in_the_middle(vmd: Vmd, tiny: Tiny) -> None:
     vmd.define_installed(tiny.installer("hangs"))
-    up = vmd.begin("up", "alice")
-    vmd.heard("progress")
+    up = vmd.begin_install()
     (pid,) = vmd.qemus()
     end(pid)
     _, err = up.communicate()
@@ -162,8 +161,7 @@ def test_a_qemu_killed_in_the_middle(vmd: Vmd, tiny: Tiny) -> None:
 
 def test_down_stops_it(vmd: Vmd, tiny: Tiny) -> None:
     vmd.define_installed(tiny.installer("hangs"))
-    up = vmd.begin("up", "alice")
-    vmd.heard("progress")
+    up = vmd.begin_install()
     assert vmd.status()["state"] == "installing"
     done = vmd.ctl("down", "alice")
     assert done.code == 0
@@ -178,8 +176,7 @@ def test_down_stops_it(vmd: Vmd, tiny: Tiny) -> None:
 
 def test_status_shows_how_far_it_is(vmd: Vmd, tiny: Tiny) -> None:
     vmd.define_installed(tiny.installer("hangs"))
-    up = vmd.begin("up", "alice")
-    vmd.heard("progress")
+    up = vmd.begin_install()
     progress = vmd.status()["progress"]
     assert (progress["done"], progress["total"], progress["text"]) == (1, 2, "writing")
     assert progress["seconds"] >= 0
@@ -190,8 +187,7 @@ def test_status_shows_how_far_it_is(vmd: Vmd, tiny: Tiny) -> None:
 
 def test_a_client_that_leaves_ends_nothing(vmd: Vmd, tiny: Tiny) -> None:
     vmd.define_installed(tiny.installer("waits"))
-    up = vmd.begin("up", "alice")
-    vmd.heard("progress")
+    up = vmd.begin_install()
     up.kill()
     up.communicate()
     vmd.qmp("system_powerdown")

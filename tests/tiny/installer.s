@@ -34,6 +34,9 @@ begin:
         jmp     hang
         .endif
 
+        movw    $0x602, %dx             # ACPI's PM1a: the power button is enabled here, and seen at 0x600
+        movw    $0x100, %ax
+        outw    %ax, %dx
         movw    $writing, %si
         call    com1_say
 
@@ -53,9 +56,6 @@ chatter:
         jmp     chatter
         .endif
         .if     WAY == WAITS
-        movw    $0x602, %dx             # ACPI's PM1a: the power button is enabled here, and seen at 0x600
-        movw    $0x100, %ax
-        outw    %ax, %dx
         movw    $0x600, %dx
 wait:
         sti
