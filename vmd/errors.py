@@ -4,11 +4,13 @@ The tree::
 
     VmdError                 message, hint; exit code 1
     ├── UsageError           the call's words are off; exit code 2
+    │   └── NotServed        the control API has no such thing
     ├── DefinitionError      what the operator wrote is not valid; carries every fault; exit code 2
     ├── NoSuchGuest          exit code 3
     ├── NoDaemon             nobody listens on the control socket; exit code 4
     ├── TimedOut             exit code 5
     ├── Refused              vmd could, but will not: it would cost data, or was forbidden
+    │   └── Forbidden        who asks may not
     ├── CommandFailed        a program we ran failed; carries argv, exit status and what it said
     ├── QemuFailed           QEMU ended before it answered, or refused a command
     └── InstallFailed        the unattended install did not succeed; carries the transcript's path
@@ -43,6 +45,15 @@ class UsageError(VmdError):
     exit_code = 2
 
 
+class NotServed(UsageError):
+    """The control API has no such path (``status`` 404), or the path takes only the methods ``allow`` (405)."""
+
+    def __init__(self, message: str, status: int, allow: Sequence[str] = ()) -> None:
+        super().__init__(message, f"it takes {', '.join(allow)}" if allow else "GET /v1/openapi.json has all")
+        self.status = status
+        self.allow = tuple(allow)
+
+
 class DefinitionError(VmdError):
     """What the operator wrote is not a valid fleet; ``faults`` holds one line for each thing wrong."""
 
@@ -73,6 +84,10 @@ class TimedOut(VmdError):
 
 class Refused(VmdError):
     """vmd could do it and will not: it would cost data, or the definition forbids it."""
+
+
+class Forbidden(Refused):
+    """Who asks has no right to it."""
 
 
 class CommandFailed(VmdError):

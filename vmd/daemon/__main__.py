@@ -7,6 +7,7 @@ import asyncio
 import logging
 import os
 import pwd
+import resource
 import signal
 import sys
 from pathlib import Path
@@ -16,15 +17,18 @@ from ..definition.layout import Layout
 from ..errors import VmdError
 from ..host import files
 from ..host.credentials import Credentials, credentials_of
+from ..host.watch import DirectoryWatch, FileWatch
 from ..protocol import Directories, directories
-from . import wishes
+from . import logbook, wishes
+from .access import FILE as SETTINGS
 from .api import Api
 from .change import Changes
+from .chronicle import Chronicle
 from .events import Events
 from .facts import Facts
 from .home import Home
 from .keep import Keeper
-from .serve import listen
+from .serve import grant, listen
 
 log = logging.getLogger("vmd")
 
@@ -38,11 +42,9 @@ def main() -> int:
     parser.add_argument("--version", action="version", version=f"vmd {__version__}")
     parser.add_argument("-v", "--verbose", action="store_true", help="say more")
     arguments = parser.parse_args()
-    logging.basicConfig(
-        level=logging.DEBUG if arguments.verbose else logging.INFO, format="%(levelname)s %(name)s: %(message)s"
-    )
     try:
-        asyncio.run(_keep(directories(os.environ, os.geteuid())))
+        with logbook.kept(verbose=arguments.verbose):
+            asyncio.run(_keep(directories(os.environ, os.geteuid())))
     except VmdError as error:
         sys.stderr.write(f"vmd: {error.message}\n" + (f"  {error.hint}\n" if error.hint else ""))
         return error.exit_code
@@ -56,22 +58,65 @@ async def _keep(own: Directories) -> None:
         files.make_directory(Path(directory), private)
     layout = Layout(own)
     layout.check_socket_length(())
+    _raise_limit()
     with files.Lock(Path(own.runtime) / "vmd.lock", f"the daemon of {own.runtime}"):
         user = qemu_user()
-        keeper = Keeper(Home(layout, Events(), Facts(layout, user), user))
+        chronicle = Chronicle(Path(layout.events))
+        home = Home(layout, Events(chronicle), Facts(layout, user), user, logs=_logs())
+        home.events.emit("daemon", None, text=f"{__version__} keeps {own.fleet}", pid=os.getpid())
+        keeper = Keeper(home)
         keeper.load()
-        await keeper.adopt()
-        api = Api(keeper)
-        server = await listen(Path(own.socket), api, *_access())
-        log.info("vmd %s keeps %s; control socket %s", __version__, own.fleet, own.socket)
-        starting = asyncio.create_task(_autostart(api.changes, Path(layout.started)))
         try:
-            await _until_told(keeper)
+            await keeper.adopt()
+            await _serve(keeper)
         finally:
-            starting.cancel()
-            server.close()
-            Path(own.socket).unlink(missing_ok=True)
             await keeper.release()
+            await chronicle.close()
+
+
+async def _serve(keeper: Keeper) -> None:
+    """Answer on the control socket until told to stop."""
+    own, layout, api = keeper.home.layout.directories, keeper.home.layout, Api(keeper)
+    server = await listen(Path(own.socket), api, *keeper.access.mode)
+    keeper.on_load = lambda: grant(Path(own.socket), *keeper.access.mode)
+    log.info("vmd %s keeps %s; control socket %s", __version__, own.fleet, own.socket)
+    starting = asyncio.create_task(_autostart(api.changes, Path(layout.started)))
+    watching = _watch(keeper)
+    try:
+        await _until_told(keeper)
+    finally:
+        starting.cancel()
+        server.close()
+        Path(own.socket).unlink(missing_ok=True)
+        for watch in watching:
+            watch.close()
+
+
+def _watch(keeper: Keeper) -> list[DirectoryWatch]:
+    """Read the definitions and the settings again when they change; where nothing can be watched, SIGHUP remains."""
+    own = keeper.home.layout.directories
+    try:
+        return [
+            DirectoryWatch(Path(own.fleet), keeper.load, suffix=".yaml"),
+            DirectoryWatch(Path(own.config), keeper.load, suffix=SETTINGS),
+        ]
+    except VmdError as error:
+        log.warning("changes are noticed only by SIGHUP and vmctl reload: %s", error)
+        return []
+
+
+def _logs() -> FileWatch | None:
+    try:
+        return FileWatch()
+    except VmdError as error:
+        log.warning("QEMU's own logs have no bound: %s", error)
+        return None
+
+
+def _raise_limit() -> None:
+    """Take as many file descriptors as we may: each guest takes a few, each client one."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 async def _autostart(changes: Changes, marker: Path) -> None:
@@ -115,18 +160,6 @@ def _exists(user: str) -> bool:
     except KeyError:
         return False
     return True
-
-
-def _access() -> tuple[int, int]:
-    """Mode and group of the control socket: group vmd may use the system's daemon, nobody else a user's own."""
-    if os.geteuid() != 0:
-        return 0o600, -1
-    import grp  # noqa: PLC0415 - of no use to a user's own daemon
-
-    try:
-        return 0o660, grp.getgrnam("vmd").gr_gid
-    except KeyError:
-        return 0o600, -1
 
 
 if __name__ == "__main__":

@@ -1,41 +1,42 @@
-"""The control API: which request is answered by what."""
+"""The control API: each route of the table is answered here, by the method of its name."""
 
 from __future__ import annotations
 
 import json
 import logging
+import math
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
 from .. import __version__
 from ..definition.guest import Guest
-from ..errors import UsageError, VmdError
+from ..errors import Forbidden, UsageError, VmdError
 from ..host import files
 from ..host.transcript import follow
 from ..plan import step as steps
+from ..plan import uboot
+from . import history, trash, wishes
+from .access import user
 from .change import Changes
+from .chronicle import Event
 from .converse import converse
 from .describe import ssh_facts, status
 from .doctor import examine
-from .events import Event
 from .keep import Keeper
+from .openapi import document
+from .planning import YOURS, planned
+from .routes import Route, find
 from .running import Running
 from .serve import Answer, Request
 from .supervise import Supervisor
 
 log = logging.getLogger(__name__)
 
-CHANGES = frozenset({"up", "down", "restart", "wait", "rm", "iso"})
-"""The verbs that answer with a stream of events."""
-
-YOURS = ("the public keys of whoever says up",)
-"""What stands for the keys in a plan that nobody has asked to carry out."""
-
 
 class Api:
-    """Answers requests about one fleet."""
+    """Answers requests about one fleet; a route's method takes the request, and the guest that its path names."""
 
     def __init__(self, keeper: Keeper) -> None:
         self.keeper, self.home = keeper, keeper.home
@@ -46,60 +47,143 @@ class Api:
 
         :raise VmdError: it can't be answered; the server says so.
         """
-        match request.method, request.path[:1], request.path[1:]:
-            case "GET", ("v1",), ("guests", name, what):
-                return await self._guest(self.keeper.find(name), what, request)
-            case "GET", ("v1",), (what,):
-                return await self._fact(what, request)
-            case "POST", ("v1",), ("guests", name, "console"):
-                return converse(self.keeper.find(name), request)
-            case "POST", ("v1",), ("reload",):
-                self.keeper.load()
-                return Answer({"guests": sorted(self.home.fleet.guests), "faults": list(self.home.faults)})
-            case "POST", ("v1",), (verb,) if verb in CHANGES:
-                log.info("%s asked by uid %d (pid %d): %s", verb, request.peer.uid, request.peer.pid, _brief(request))
-                return _ndjson(self.changes.begin(verb, request.body))
-        raise UsageError(f"{request.method} /{'/'.join(request.path)} is not part of this API")
+        route, name = find(request.method, request.path)
+        try:
+            self.keeper.access.check(request.peer, route.right, f"{request.method} {route.path}")
+        except Forbidden as error:
+            log.warning("refused to process %d: %s", request.peer.pid, error.message)
+            raise
+        if route.answer == "outcome":
+            return self._change(route, request)
+        answer: Callable[[Request, str], Awaitable[Answer]] = getattr(self, route.name)
+        return await answer(request, name)
 
-    async def _fact(self, what: str, request: Request) -> Answer:
-        match what:
-            case "version":
-                return Answer({"version": __version__, "pid": os.getpid(), **self.home.layout.directories._asdict()})
-            case "guests":
-                guests = [status(each) for each in self._named(request)]
-                return Answer({"guests": guests, "faults": list(self.home.faults)})
-            case "plan":
-                return Answer({"guests": [await _plan(each) for each in self._named(request)]})
-            case "events":
-                return _ndjson(self._events(go_on="follow" in request.query))
-            case "doctor":
-                return Answer(await examine(self.home))
-        raise UsageError(f"GET /v1/{what} is not part of this API")
+    # -- what changes something
+
+    def _change(self, route: Route, request: Request) -> Answer:
+        """Begin the work; what comes of it has the request as its cause."""
+        telling = self.changes.begin(route.name, wishes.read(route.body or wishes.Wish, request.body))
+        if route.right == "write":
+            self._asked(route, request, self._named_in(request.body))
+        return _ndjson(telling)
+
+    def _asked(self, route: Route, request: Request, guests: list[str]) -> None:
+        """Tell who asked for what; all that this connection's task does from here on is caused by it."""
+        who, name = request.peer, user(request.peer.uid)
+        facts = {"verb": route.name, "guests": guests, "user": name, "uid": who.uid, "gid": who.gid, "pid": who.pid}
+        self.home.events.emit("request", None, **facts)
+
+    def _named_in(self, body: dict[str, Any]) -> list[str]:
+        if body.get("all"):
+            return [each.name for each in self.keeper.visible()]
+        one = [body[key] for key in ("guest", "source", "target") if isinstance(body.get(key), str)]
+        return one or list(body.get("guests", ()))
+
+    async def reload(self, request: Request, _: str) -> Answer:
+        """``POST /v1/reload``."""
+        self._asked(find("POST", ("v1", "reload"))[0], request, [])
+        self.keeper.load()
+        return Answer({"guests": sorted(self.home.fleet.guests), "faults": list(self.home.faults)})
+
+    async def console(self, request: Request, name: str) -> Answer:
+        """``POST /v1/guests/NAME/console``."""
+        answer = converse(self.keeper.find(name), request)
+        self._asked(find("POST", request.path)[0], request, [name])
+        return answer
+
+    # -- facts
+
+    async def openapi(self, _: Request, __: str) -> Answer:
+        """``GET /v1/openapi.json``."""
+        return Answer(document())
+
+    async def version(self, _: Request, __: str) -> Answer:
+        """``GET /v1/version``."""
+        return Answer({"version": __version__, "pid": os.getpid(), **self.home.layout.directories._asdict()})
+
+    async def guests(self, request: Request, _: str) -> Answer:
+        """``GET /v1/guests``."""
+        guests = [status(each) for each in self._named(request)]
+        return Answer({"guests": guests, "faults": list(self.home.faults)})
+
+    async def plan(self, request: Request, _: str) -> Answer:
+        """``GET /v1/plan``."""
+        return Answer({"guests": [await planned(each) for each in self._named(request)]})
+
+    async def events(self, request: Request, _: str) -> Answer:
+        """``GET /v1/events``."""
+        names = request.query.get("name")
+        guests = frozenset(names) if names else None
+        since, go_on = _moment(request), _flag(request, "follow")
+        return _ndjson(history.told(self.home.events, since=since, guests=guests, go_on=go_on))
+
+    async def doctor(self, _: Request, __: str) -> Answer:
+        """``GET /v1/doctor``."""
+        return Answer(await examine(self.home))
 
     def _named(self, request: Request) -> list[Supervisor]:
         names = request.query.get("name")
         return [self.keeper.find(name) for name in names] if names else self.keeper.visible()
 
-    async def _guest(self, kept: Supervisor, what: str, request: Request) -> Answer:
-        match what:
-            case "argv":
-                return Answer({"argv": await _argv(kept)})
-            case "ssh":
-                return Answer(ssh_facts(kept))
-            case "log":
-                return _log(kept, go_on="follow" in request.query, install="install" in request.query)
-            case "screenshot":
-                return Answer(content=await _running(kept).picture(), content_type="image/png")
-        raise UsageError(f"a guest has no {what!r}", "it has argv, ssh, log and screenshot")
+    # -- facts of one guest
 
-    async def _events(self, *, go_on: bool) -> AsyncIterator[Event]:
-        with self.home.events.listen() as listener:
-            for event in tuple(self.home.events.past):
-                yield event
-            while go_on:
-                await listener.wait()
-                for event in listener.taken():
-                    yield event
+    async def argv(self, _: Request, name: str) -> Answer:
+        """``GET /v1/guests/NAME/argv``."""
+        return Answer({"argv": await _argv(self.keeper.find(name))})
+
+    async def uboot(self, _: Request, name: str) -> Answer:
+        """``GET /v1/guests/NAME/uboot``."""
+        kept = self.keeper.find(name)
+        guest = _defined(kept)
+        return Answer({"lines": list(uboot.lines(guest, await self.home.boards.look(guest)))})
+
+    async def ssh(self, _: Request, name: str) -> Answer:
+        """``GET /v1/guests/NAME/ssh``."""
+        return Answer(ssh_facts(self.keeper.find(name)))
+
+    async def why(self, _: Request, name: str) -> Answer:
+        """``GET /v1/guests/NAME/why``."""
+        kept = self.keeper.find(name)
+        return Answer({"name": name, "state": kept.state, "chain": await history.chain(self.home.events, name)})
+
+    async def log(self, request: Request, name: str) -> Answer:
+        """``GET /v1/guests/NAME/log``."""
+        go_on, install = _flag(request, "follow"), _flag(request, "install")
+        return _log(self.keeper.find(name), go_on=go_on, install=install)
+
+    async def snapshots(self, _: Request, name: str) -> Answer:
+        """``GET /v1/guests/NAME/snapshots``."""
+        return Answer({"name": name, "snapshots": await self.changes.disks.snapshots(self.keeper.find(name))})
+
+    async def trashed(self, _: Request, __: str) -> Answer:
+        """``GET /v1/trash``."""
+        return Answer({"trash": trash.listed(self.home)})
+
+    async def screenshot(self, _: Request, name: str) -> Answer:
+        """``GET /v1/guests/NAME/screenshot``."""
+        return Answer(content=await _running(self.keeper.find(name)).picture(), content_type="image/png")
+
+
+def _flag(request: Request, name: str) -> bool:
+    match request.query.get(name, ["0"]):
+        case ["1"]:
+            return True
+        case ["0"]:
+            return False
+    raise UsageError(f"{name} is a flag", f"write {name}=1")
+
+
+def _moment(request: Request) -> float | None:
+    written = request.query.get("since")
+    if written is None:
+        return None
+    try:
+        moment = float(written[0])
+    except ValueError:
+        moment = math.nan
+    if not math.isfinite(moment):
+        raise UsageError(f"since={written[0]!r} is no moment", "write seconds since the epoch")
+    return moment
 
 
 def _ndjson(events: AsyncIterator[Event]) -> Answer:
@@ -110,24 +194,10 @@ def _ndjson(events: AsyncIterator[Event]) -> Answer:
     return Answer(stream=lines(), content_type="application/x-ndjson")
 
 
-def _brief(request: Request) -> str:
-    """The body without what is long and says nothing to who reads a log."""
-    return json.dumps({key: value for key, value in request.body.items() if key != "keys"})[:500]
-
-
 def _defined(kept: Supervisor) -> Guest:
     if kept.guest is None:
         raise VmdError(f"{kept.name} is not defined any more")
     return kept.guest
-
-
-async def _plan(kept: Supervisor) -> dict[str, Any]:
-    try:
-        planned = await kept.plan_up(_defined(kept), YOURS)
-    except VmdError as error:
-        return {"name": kept.name, "steps": [], "error": str(error)}
-    told = [{"step": steps.name(step), "text": step.text} for step in planned]
-    return {"name": kept.name, "steps": told, "error": None}
 
 
 async def _argv(kept: Supervisor) -> list[str]:

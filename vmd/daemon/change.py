@@ -6,6 +6,7 @@ The work belongs to the daemon. A client that goes away ends only the telling.
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
 from pathlib import Path
 from typing import Any
@@ -16,10 +17,14 @@ from ..installer.contract import Progress
 from ..installer.debian import RELEASES
 from ..plan import order, pins
 from . import iso, records, standing, wishes
-from .events import Event, Listener
+from .chronicle import Event
+from .disks import Disks
+from .events import Listener
 from .keep import Keeper
 from .supervise import Supervisor
 from .turns import Turns
+
+log = logging.getLogger(__name__)
 
 Outcome = dict[str, Any]
 Work = Coroutine[Any, Any, Outcome]
@@ -33,6 +38,7 @@ class Changes:
 
     def __init__(self, keeper: Keeper) -> None:
         self.keeper, self.home = keeper, keeper.home
+        self.disks = Disks(keeper)
         self._going: set[asyncio.Task[Outcome]] = set()
 
     def begin(self, verb: str, wish: wishes.Wish) -> AsyncIterator[Event]:
@@ -41,6 +47,8 @@ class Changes:
         :raise UsageError: no guest is named.
         :raise NoSuchGuest: it names a guest that is not there.
         """
+        if isinstance(wish, wishes.OfDisk):
+            return self.disks.begin(wish, self._each, self._told)
         act: Callable[[wishes.Wish], AsyncIterator[Event]] = getattr(self, verb)
         return act(wish)
 
@@ -183,7 +191,7 @@ class Changes:
             while not working.done():
                 async for event in _until(working, listener):
                     yield event
-        yield {"event": "outcome", "guest": None, **_result(working)}
+        yield self.home.events.finish(_result(working))
 
 
 async def _until(working: asyncio.Task[Outcome], listener: Listener) -> AsyncIterator[Event]:
@@ -197,17 +205,26 @@ async def _until(working: asyncio.Task[Outcome], listener: Listener) -> AsyncIte
 def _result(working: asyncio.Task[Outcome]) -> Outcome:
     try:
         return working.result()
-    except VmdError as error:
+    except Exception as unforeseen:
+        error = _explained(unforeseen)
         failed = {"ok": False, "error": error.message, "hint": error.hint, "exit_code": error.exit_code}
         return {**failed, "guests": {}}
+
+
+def _explained(error: Exception) -> VmdError:
+    """What is told of an error: its own words where vmd foresaw it; else the log has it."""
+    if isinstance(error, VmdError):
+        return error
+    log.error("a request failed in a way vmd did not foresee", exc_info=error)
+    return VmdError(f"internal error: {error!r}", "vmd's own log has more")
 
 
 async def _outcome(kept: Supervisor, work: Coroutine[Any, Any, None]) -> Outcome:
     error: VmdError | None = None
     try:
         await work
-    except VmdError as failed:
-        error = failed
+    except Exception as unforeseen:
+        error = _explained(unforeseen)
     return {
         "name": kept.name,
         "ok": error is None,

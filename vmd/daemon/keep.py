@@ -4,20 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from dataclasses import replace
+from collections.abc import Callable
 from pathlib import Path
 
-from ..definition.guest import Guest
-from ..definition.parse import Parsed, Source, parse
 from ..errors import NoSuchGuest, VmdError
+from . import access
 from .home import Home
+from .reading import read
 from .standing import left_behind
 from .supervise import Supervisor
 
 log = logging.getLogger(__name__)
-
-READ_AT_MOST = (1 << 20) + 1
-"""Bytes of a definition file that are read: one more than a definition may have, so that the fault is seen."""
 
 
 class Keeper:
@@ -26,34 +23,27 @@ class Keeper:
     def __init__(self, home: Home) -> None:
         self.home = home
         self.supervisors: dict[str, Supervisor] = {}
+        self.access = access.Access()
+        self.on_load: Callable[[], None] = lambda: None
 
     def load(self) -> None:
-        """Read the fleet anew. What is at fault keeps the definition it had; nothing that runs is touched."""
-        parsed = parse(self._sources())
-        self.home.faults = tuple(str(fault) for fault in parsed.faults)
-        self.home.fleet = replace(parsed.fleet, guests={**self._last_good(parsed), **parsed.fleet.guests})
-        self.home.layout.check_socket_length(parsed.fleet.guests)
+        """Read the fleet and the settings anew. What is at fault stays as it was; nothing that runs is touched."""
+        home = self.home
+        self.access = access.load(home.layout.directories.config)
+        before = (home.fleet, home.faults)
+        home.fleet, found = read(home.layout.directories.fleet, home.fleet, home.layout)
+        home.faults = (*found, *self.access.faults)
+        for name in {*home.fleet.guests, *self._kept()} - self.supervisors.keys():
+            self.supervisors[name] = Supervisor(name, home)
+        self.on_load()
+        if (home.fleet, home.faults) != before:
+            self._tell_fleet()
+
+    def _tell_fleet(self) -> None:
         for fault in self.home.faults:
             log.warning("%s", fault)
-        for name in (*parsed.fleet.guests, *self._kept()):
-            self.supervisors.setdefault(name, Supervisor(name, self.home))
-
-    def _last_good(self, parsed: Parsed) -> dict[str, Guest]:
-        """Guests whose file is at fault now: they keep the definition they had."""
-        faulty, before = {fault.file for fault in parsed.faults}, self.home.fleet
-        return {
-            name: guest for name, guest in before.guests.items() if before.position("guests", name).file in faulty
-        }
-
-    def _sources(self) -> list[Source]:
-        sources = []
-        for path in sorted(Path(self.home.layout.directories.fleet).glob("*.yaml")):
-            try:
-                with path.open("rb") as file:
-                    sources.append(Source(str(path), file.read(READ_AT_MOST)))
-            except OSError as error:
-                log.warning("%s can't be read: %s", path, error.strerror)
-        return sources
+        names, faults = sorted(self.home.fleet.guests), list(self.home.faults)
+        self.home.events.emit("fleet", None, guests=names, faults=faults)
 
     def _kept(self) -> list[str]:
         """Guests that were started once: one that is not defined any more may still run."""
@@ -66,7 +56,7 @@ class Keeper:
     async def _adopt(self, supervisor: Supervisor) -> None:
         try:
             await supervisor.adopt()
-        except (VmdError, ValueError, LookupError) as error:
+        except (VmdError, OSError, ValueError, LookupError, TypeError, AttributeError) as error:
             supervisor.error = f"{supervisor.name}: its record can't be used: {error}"
             log.warning("%s", supervisor.error)
 

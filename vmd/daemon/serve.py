@@ -11,17 +11,18 @@ import json
 import logging
 import os
 import socket
-import struct
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import aclosing, suppress
+from contextlib import ExitStack, aclosing, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
 import h11
 
-from ..errors import UsageError, VmdError
+from ..errors import Forbidden, NotServed, UsageError, VmdError
+from .crowd import Crowd, Crowded
+from .peer import Peer, peer
 
 log = logging.getLogger(__name__)
 
@@ -33,13 +34,8 @@ REQUEST_TIME = 10.0
 WRITE_TIME = 60.0
 """How long a client may leave an answer unread, in seconds."""
 
-
-class Peer(NamedTuple):
-    """Who is at the other end, as the kernel says (unix(7), ``SO_PEERCRED``)."""
-
-    pid: int
-    uid: int
-    gid: int
+HEAR_OUT_TIME = 2.0
+"""How long a client that is refused may go on talking, in seconds."""
 
 
 @dataclass(frozen=True)
@@ -76,7 +72,19 @@ STATUS = {2: 400, 3: 404, 5: 504}
 def refusal(error: VmdError) -> Answer:
     """The answer that carries an error."""
     body = {"error": error.message, "hint": error.hint, "exit_code": error.exit_code}
-    return Answer(body, status=STATUS.get(error.exit_code, 409))
+    allow = tuple(("allow", method) for method in error.allow) if isinstance(error, NotServed) else ()
+    return Answer(body, status=_status(error), headers=allow)
+
+
+def _status(error: VmdError) -> int:
+    match error:
+        case NotServed():
+            return error.status
+        case Forbidden():
+            return 403
+        case Crowded():
+            return 503
+    return STATUS.get(error.exit_code, 409)
 
 
 async def listen(path: Path, handler: Handler, mode: int = 0o600, gid: int = -1) -> asyncio.Server:
@@ -92,37 +100,73 @@ async def listen(path: Path, handler: Handler, mode: int = 0o600, gid: int = -1)
         listener.bind(str(path))
     finally:
         os.umask(before)
-    os.chown(path, -1, gid)
-    path.chmod(mode)
+    grant(path, mode, gid)
+
+    crowd = Crowd()
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await _Connection(reader, writer, handler).serve()
+        await _Connection(reader, writer, handler, crowd).serve()
 
     return await asyncio.start_unix_server(serve, sock=listener, backlog=1024)
+
+
+def grant(path: Path, mode: int, gid: int) -> None:
+    """Say who may connect to the socket; it is closed to everybody in between."""
+    with suppress(FileNotFoundError):
+        path.chmod(0o600)
+        os.chown(path, -1, gid)
+        path.chmod(mode)
 
 
 class _Connection:
     """One client, one request."""
 
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, handler: Handler) -> None:
-        self.reader, self.writer, self.handler = reader, writer, handler
+    def __init__(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, handler: Handler, crowd: Crowd
+    ) -> None:
+        self.reader, self.writer, self.handler, self.crowd = reader, writer, handler, crowd
         self.http = h11.Connection(h11.SERVER, max_incomplete_event_size=MAX_HEAD)
+        self.heard = False
 
     async def serve(self) -> None:
         try:
-            await self._answer(await self._handled())
+            with ExitStack() as stay:
+                await self._answer(await self._handled(stay))
+            if not self.heard:
+                await self._hear_out()
         except (ConnectionError, TimeoutError, h11.LocalProtocolError):
-            pass  # the client went away, or never read: nobody is left to tell
+            self.writer.transport.abort()  # the client went away, or never read: nobody is left to tell
+        except Exception:
+            log.exception("an answer failed in a way vmd did not foresee")
+            self.writer.transport.abort()
         finally:
-            self.writer.close()
-            with suppress(ConnectionError):
-                await self.writer.wait_closed()
+            await self._close()
 
-    async def _handled(self) -> Answer:
+    async def _close(self) -> None:
+        self.writer.close()
+        try:
+            async with asyncio.timeout(WRITE_TIME):
+                await self.writer.wait_closed()
+        except (ConnectionError, TimeoutError):
+            self.writer.transport.abort()
+
+    async def _hear_out(self) -> None:
+        """Let who is refused in mid-sentence end it: to hang up on unread bytes would take the answer back."""
+        self.writer.write_eof()
+        async with asyncio.timeout(HEAR_OUT_TIME):
+            while await self.reader.read(65536):
+                pass
+
+    async def _handled(self, stay: ExitStack) -> Answer:
         try:
             async with asyncio.timeout(REQUEST_TIME):
-                request = await self._request()
-            return await self.handler(request)
+                with self.crowd.waiting(self.writer.transport.abort):
+                    request = await self._request()
+            self.heard = True
+            answer = await self.handler(request)
+            if answer.stream is not None or answer.upgrade is not None:
+                stay.enter_context(self.crowd.staying(request.peer.uid))
+            return answer  # noqa: TRY300 - what is raised before is what is told
         except h11.RemoteProtocolError as error:
             body = {"error": f"not a request: {error}", "hint": "", "exit_code": 2}
             return Answer(body, status=error.error_status_hint)
@@ -145,11 +189,11 @@ class _Connection:
             body += event.data
             if len(body) > MAX_BODY:
                 raise h11.RemoteProtocolError("the body is too large", error_status_hint=413)
-        target = urlsplit(head.target.decode("ascii", "replace"))
+        path, query = _target(head.target.decode("ascii", "replace"))
         return Request(
             method=head.method.decode("ascii"),
-            path=tuple(unquote(part) for part in target.path.strip("/").split("/")),
-            query=parse_qs(target.query, max_num_fields=1000),
+            path=path,
+            query=query,
             body=_json_object(bytes(body)),
             peer=peer(self.writer.get_extra_info("socket")),
             upgrade=any(name == b"upgrade" for name, _ in head.headers),
@@ -210,9 +254,13 @@ async def _next_or_gone(chunks: AsyncIterator[bytes], gone: asyncio.Task[bytes])
                 await following
 
 
-def peer(connection: socket.socket) -> Peer:
-    """The process, user and group at the other end."""
-    return Peer(*struct.unpack("3i", connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)))
+def _target(target: str) -> tuple[tuple[str, ...], dict[str, list[str]]]:
+    try:
+        split = urlsplit(target)
+        query = parse_qs(split.query, max_num_fields=1000)
+    except ValueError as error:
+        raise UsageError(f"the request's target makes no sense: {error}") from None
+    return tuple(unquote(part) for part in split.path.strip("/").split("/")), query
 
 
 def _json_object(body: bytes) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from ..plan.cmdline import Place
 from ..plan.live import live
 from ..plan.restart import FAILURES, Again, Cause, after_end
 from ..plan.step import Down, Kill, Quit, Up
-from . import records, standing
+from . import records, standing, trash
 from .attend import Attendant
 from .execute import Executor
 from .home import Home
@@ -272,11 +272,8 @@ class Supervisor:
 
     def remove(self) -> None:
         """Put all that it has in the trash; it must not run."""
-        places, now = self.home.places(self.name), time.strftime("%Y%m%dT%H%M%S")
-        files.make_directory(Path(self.home.layout.trash), 0o700)
-        with suppress(FileNotFoundError):
-            Path(places.dir).rename(Path(self.home.layout.trash) / f"{self.name}-{now}")
-        files.remove_tree(Path(places.runtime))
+        left = self.guest.disk.path if self.guest and self.guest.disk else None
+        trash.discard(self.home, self.home.places(self.name), self.name, left)
         self.error = None
         self._tell_state()
 

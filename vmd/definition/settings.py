@@ -25,9 +25,9 @@ Account = Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[^\s:,/]+
 class Grant(Written):
     """To whom a right is given."""
 
-    users: list[Account] = []
+    users: tuple[Account, ...] = ()
     """Users by name."""
-    groups: list[Account] = []
+    groups: tuple[Account, ...] = ()
     """Groups by name."""
 
 

@@ -19,8 +19,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self, cast
 
-from vmd.errors import QemuFailed, TimedOut
+from vmd.errors import QemuFailed, TimedOut, VmdError
 from vmd.host.dial import dial
+from vmd.host.rotate import rotate
 from vmd.host.transcript import read_from
 
 TAIL: Final = 16 << 10
@@ -34,6 +35,12 @@ SEAM: Final = 64
 
 PIECE: Final = 4 << 10
 """Bytes of input taken at a time; people type, and a paste is a few KiB."""
+
+BOUND: Final = 16 << 20
+"""Bytes of a transcript; then it becomes the previous one, so that a guest can't fill the host's disk by talking."""
+
+LOOK_AFTER: Final = 1 << 20
+"""Bytes of output after which to see how large the transcript has become."""
 
 log = logging.getLogger(__name__)
 
@@ -105,6 +112,7 @@ class Console:
         self._known = _size(transcript)
         self._tail = bytearray(read_from(transcript, max(0, self._known - TAIL), min(TAIL, self._known)))
         self._seam: bytearray | None = bytearray()
+        self._unlooked = LOOK_AFTER  # what was said while nobody looked is unknown
 
     @classmethod
     async def connect(
@@ -178,6 +186,7 @@ class Console:
     def _hear(self, data: bytes) -> None:
         self._tail += data
         self._mend(data)
+        self._bound(len(data))
         del self._tail[: max(0, len(self._tail) - TAIL)]
         for attachment in self._attachments:
             attachment._feed(data)
@@ -188,6 +197,14 @@ class Console:
                 self._on_output(data)
             except Exception:  # else the loop would hang up on the guest for a fault of ours
                 log.exception("at output of %s", self.path)
+
+    def _bound(self, said: int) -> None:
+        """See now and then that the transcript has not become too large."""
+        self._unlooked += said
+        if self._unlooked >= LOOK_AFTER and self._seam is None:
+            self._unlooked = 0
+            with suppress(OSError, VmdError):
+                rotate(self._transcript, BOUND)
 
     def _mend(self, data: bytes) -> None:
         """Put into the tail what QEMU logged after we had read its log and before it had accepted us.
