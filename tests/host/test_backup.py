@@ -185,6 +185,21 @@ async def test_what_fails_leaves_no_bitmap_and_no_node(qemu: Qemu, kept: Archive
     ) == 0
 
 
+async def test_a_backup_that_nobody_waits_for_any_more_is_cleared_away(qemu: Qemu, kept: Archive) -> None:
+    monitor, write = await qemu()
+    left, made = kept.directory / "left", kept.directory / "made"
+    for path in (left, made):
+        await create(path, 4 * MIB)
+    node = {"driver": "qcow2", "node-name": "backup-target", "file": {"driver": "file", "filename": str(left)}}
+    await monitor.execute("blockdev-add", **node)  # type: ignore[arg-type]  # its names have hyphens
+    slow = {"job-id": "backup", "device": "disk", "target": "backup-target", "sync": "full", "speed": 1}
+    await monitor.execute("blockdev-backup", **slow, **{"auto-dismiss": False})  # type: ignore[arg-type]  # likewise
+    await write(2)
+    assert await back_up(monitor, made) is False
+    assert await first_byte(made) == 2
+    assert await monitor.execute("query-jobs") == []
+
+
 async def test_a_disk_in_use_cannot_be_opened_offline(qemu: Qemu, disk: Path, tmp_path: Path) -> None:
     await qemu()
     with pytest.raises(QemuFailed, match="lock"):

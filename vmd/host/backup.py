@@ -75,6 +75,8 @@ async def back_up(  # noqa: PLR0913 - what a backup is made of
 
     :raise QemuFailed: QEMU could not.
     """
+    await job.clear(monitor, "backup")
+    await _close(monitor, None)  # what a vmd left open that was killed in the middle of a backup
     lent = await _open(monitor, target, lend)
     frozen = False
 

@@ -31,8 +31,11 @@ async def run(
 ) -> None:
     """Begin a job, which must not dismiss itself, and return when it has succeeded; it is cancelled with us.
 
+    One of that name which somebody left behind, who was killed, is cancelled first.
+
     :raise QemuFailed: it could not begin, failed, or QEMU hung up.
     """
+    await clear(monitor, job)
     await begin()
     try:
         error = await _until_concluded(monitor, job, progress)
@@ -43,6 +46,15 @@ async def run(
     await monitor.execute("job-dismiss", id=job)
     if error:
         raise QemuFailed(f"QEMU's {job} failed: {error}")
+
+
+async def clear(monitor: Monitor, job: str) -> None:
+    """Cancel a job that somebody left behind, and see it gone; fine if there is none.
+
+    :raise QemuFailed: QEMU hung up.
+    """
+    if any(each["id"] == job for each in await monitor.execute("query-jobs", timeout=STANDSTILL)):
+        await _give_up(monitor, job)
 
 
 async def _until_concluded(monitor: Monitor, job: str, progress: Progress | None) -> str:
