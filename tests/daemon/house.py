@@ -10,6 +10,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -83,6 +84,7 @@ class Vmd:
     def start(self) -> None:
         """Start it, and return when it keeps its guests."""
         before = self.log.stat().st_size if self.log.exists() else 0
+        self.began = time.time()
         self._daemon = self.spawn()
         with self.log.open("rb") as log:
             log.seek(before)
@@ -202,7 +204,7 @@ class Vmd:
         """Wait for the nth event of this kind with these facts since vmd was started."""
         wanted = {"event": event, "guest": guest, **facts}
         with (
-            self.request("GET /v1/events?follow=1 HTTP/1.0\r\n\r\n") as connection,
+            self.request(f"GET /v1/events?follow=1&since={self.began} HTTP/1.0\r\n\r\n") as connection,
             connection.makefile("rb") as lines,
         ):
             for line in lines:
