@@ -18,7 +18,8 @@ from vmd.host.files import read_record, write_record
 from vmd.host.link import rollback, wire
 from vmd.host.link.facts import dump, leads_over
 from vmd.host.link.move import answering, shift
-from vmd.plan.bridge import differences, plan_return
+from vmd.plan.bridge import plan_return
+from vmd.plan.portrait import differences
 
 MOVER = str(Path(__file__).with_name("mover.py"))
 SLACK = 5
@@ -125,8 +126,9 @@ def test_confirmed_it_stays_and_can_be_undone_later(lan: Lan, tmp_path: Path) ->
     bridge = state_of(lan, "br0")
     assert differences(before, bridge, SLACK) == ()
     with lan.host.entered():
-        ready, go = plan_return(bridge, "nic0")
-        assert not any(shift("nic0", ready, go).results)
+        back = plan_return(bridge, "nic0")
+        assert not any(shift("nic0", back.ready, back.go).results)
+        wire.carry_out(back.settle)
     assert differences(before, state_of(lan, "nic0"), SLACK) == ()
 
 

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from vmd.plan.bridge import differences, plan_move, plan_return, refusals
+from vmd.plan.bridge import plan_move, plan_return, refusals
+from vmd.plan.portrait import differences
 
 FOREVER = 0xFFFFFFFF
 
@@ -143,10 +144,9 @@ def test_sysctls_follow_and_no_address_is_made_up_meanwhile(state: dict[str, Any
 
 def test_undo_puts_back_and_lets_go_last(state: dict[str, Any]) -> None:
     move = plan_move(state, "br0")
-    assert kinds(move.undo)[-2:] == ["DELLINK", "DELLINK"]
-    released = kinds(move.undo).index("SETLINK")
-    assert move.undo[released]["attrs"] == [["IFLA_MASTER", 0]]
-    assert set(kinds(move.undo)[:released]) == {"NEWROUTE", "DELADDR", "DELROUTE"}
+    assert kinds(move.undo_settle)[-2:] == ["DELLINK", "DELLINK"]
+    assert move.undo[-1]["attrs"] == [["IFLA_MASTER", 0]]
+    assert set(kinds(move.undo)[:-1]) == {"NEWROUTE", "DELADDR", "DELROUTE"}
     assert kinds(move.undo_ready) == ["SETLINK", "NEWNEIGH", "NEWADDR", "NEWADDR", "NEWADDR"]
 
 
@@ -157,9 +157,9 @@ def test_a_move_is_plain_data(state: dict[str, Any]) -> None:
 
 def test_return_takes_what_the_bridge_has_now(state: dict[str, Any]) -> None:
     state["link"]["name"] = "br0"
-    ready, go = plan_return(state, "nic0")
-    assert dict(ready[2]["attrs"])["IFA_LABEL"] == "nic0"
-    assert go[-1] == {**go[-1], "type": "RTM_DELLINK", "header": {"index": {"link": "br0"}}}
+    back = plan_return(state, "nic0")
+    assert dict(back.ready[2]["attrs"])["IFA_LABEL"] == "nic0"
+    assert back.settle[-1] == {**back.settle[-1], "type": "RTM_DELLINK", "header": {"index": {"link": "br0"}}}
 
 
 def test_differences_are_named(state: dict[str, Any]) -> None:

@@ -23,7 +23,6 @@ from .netlink import (
     carried,
     destination,
     flags_of,
-    lifetimes,
     link,
     message,
     remembered,
@@ -31,15 +30,10 @@ from .netlink import (
     remove_address,
     remove_route,
     replace_route,
-    seconds_left,
     table,
 )
 
-FREE_TABLES_OF_THE_KERNEL = 255
-"""RT_TABLE_LOCAL: the kernel fills it from the addresses."""
 _ETHERNET = 1
-_FLEETING = 0x04 | 0x20 | 0x40
-"""IFA_F_OPTIMISTIC, DEPRECATED and TENTATIVE: they come and go by themselves."""
 _DADFAILED = 0x08
 _NAME_LIMIT = 15
 
@@ -50,7 +44,7 @@ class Move:
 
     ``make`` is harmless: nothing uses the bridge yet. ``prime`` gives it a carrier by a pair of links, which
     ``unprime`` removes. ``ready`` gives it the addresses, ``go`` is the one send that matters, ``settle`` tidies
-    after it. ``undo_ready`` and ``undo`` restore from any point between.
+    after it. ``undo_ready``, ``undo`` and ``undo_settle`` are the same backwards, from any point between.
     ``sysctls`` are the bridge's, by their path below /proc/sys/net; ``held`` are those which wait until ``go`` is
     done; ``own_sysctls`` the NIC's as they were. ``gateways`` are the neighbours that must still answer.
     """
@@ -65,6 +59,7 @@ class Move:
     settle: tuple[Message, ...]
     undo_ready: tuple[Message, ...]
     undo: tuple[Message, ...]
+    undo_settle: tuple[Message, ...]
     sysctls: Mapping[str, str]
     held: Mapping[str, str]
     own_sysctls: Mapping[str, str]
@@ -150,7 +145,8 @@ def plan_move(state: Facts, bridge: str) -> Move:
         go=(port, *_routes(state, bridge), *_clear(state, nic)),
         settle=tuple(_settled(state, bridge)),
         undo_ready=(_up(nic), *_upper(state, nic)),
-        undo=(*_restore(state, nic, bridge), _remove_link(primer)),
+        undo=tuple(_restore(state, nic, bridge)),
+        undo_settle=(*_settled(state, nic), _remove_link(bridge), _remove_link(primer)),
         sysctls={
             **sysctls,
             **({generation: "1"} if held else {}),
@@ -161,12 +157,23 @@ def plan_move(state: Facts, bridge: str) -> Move:
     )
 
 
-def plan_return(state: Facts, nic: str) -> tuple[tuple[Message, ...], tuple[Message, ...]]:
-    """Plan to give a NIC all that its bridge has now, and to remove the bridge; ``state`` is the bridge's.
+@dataclass(frozen=True, slots=True)
+class Return:
+    """The way back as it is sent: what makes the NIC ready, the one send that matters, and what tidies after it."""
 
-    What comes first makes the NIC ready, what comes second is the one send.
-    """
-    return (_up(nic), *_upper(state, nic)), tuple(_restore(state, nic, state["link"]["name"]))
+    ready: tuple[Message, ...]
+    go: tuple[Message, ...]
+    settle: tuple[Message, ...]
+
+
+def plan_return(state: Facts, nic: str) -> Return:
+    """Plan to give a NIC all that its bridge has now, and to remove the bridge; ``state`` is the bridge's."""
+    bridge = state["link"]["name"]
+    return Return(
+        ready=(_up(nic), *_upper(state, nic)),
+        go=tuple(_restore(state, nic, bridge)),
+        settle=(*_settled(state, nic), _remove_link(bridge)),
+    )
 
 
 def _upper(state: Facts, onto: str) -> Iterator[Message]:
@@ -196,8 +203,6 @@ def _restore(state: Facts, nic: str, bridge: str) -> Iterator[Message]:
     yield from _routes(state, nic)
     yield from _clear(state, bridge)
     yield message("SETLINK", {"index": link(nic)}, [["IFLA_MASTER", 0]])
-    yield from _settled(state, nic)
-    yield _remove_link(bridge)
 
 
 def _sysctl(path: str, name: str) -> str:
@@ -236,49 +241,3 @@ def _remove_link(name: str) -> Message:
 def _gateways(state: Facts) -> tuple[tuple[int, str], ...]:
     found = ((route["family"], attr(route, "RTA_GATEWAY")) for route in state["routes"])
     return tuple(sorted({(family, gateway) for family, gateway in found if gateway}))
-
-
-def differences(before: Facts, after: Facts, seconds: int) -> tuple[str, ...]:
-    """What a link has lost or gained compared with another, but for the device's name.
-
-    Lifetimes run on: they may differ by ``seconds``.
-    """
-    was, now = _portrait(before), _portrait(after)
-    lost = [f"lost {key}" for key in was if key not in now]
-    gained = [f"gained {key}" for key in now if key not in was]
-    off = [f"{key}: {was[key]} became {now[key]}" for key in was if key in now and _aged(was[key], now[key], seconds)]
-    return (*lost, *gained, *off)
-
-
-def _aged(was: tuple[int, ...], now: tuple[int, ...], seconds: int) -> bool:
-    return any(abs(one - other) > seconds for one, other in zip(was, now, strict=True))
-
-
-def _portrait(state: Facts) -> dict[str, tuple[int, ...]]:
-    """Each thing a link has, in words, with what of it runs down, in seconds."""
-    found: dict[str, tuple[int, ...]] = {
-        _address_words(address): lifetimes(address) for address in state["addresses"]
-    }
-    found |= {_route_words(route): (seconds_left(route),) for route in state["routes"] if _told(route)}
-    found |= {f"{path} = {value}": () for path, value in state["sysctls"].items()}
-    known = (neighbour for neighbour in state["neighbours"] if remembered(neighbour))
-    return found | {f"neighbour {attr(one, 'NDA_DST')} at {attr(one, 'NDA_LLADDR')}": () for one in known}
-
-
-def _told(route: Facts) -> bool:
-    return not route["flags"] & 0x200 and table(route) != FREE_TABLES_OF_THE_KERNEL
-
-
-def _address_words(address: Facts) -> str:
-    label = str(attr(address, "IFA_LABEL", "")).partition(":")[2]
-    names = ("IFA_LOCAL", "IFA_ADDRESS", "IFA_BROADCAST", "IFA_RT_PRIORITY", "IFA_PROTO")
-    words = [f"{name}={attr(address, name)}" for name in names]
-    kept = f"{address['prefixlen']} scope {address['scope']} flags {flags_of(address) & ~_FLEETING:#x}"
-    return f"address {words}/{kept} {label}".strip()
-
-
-def _route_words(route: Facts) -> str:
-    names = ("RTA_GATEWAY", "RTA_PREFSRC", "RTA_PRIORITY", "RTA_METRICS", "RTA_PREF")
-    words = [f"{name}={attr(route, name)}" for name in names]
-    kept = f"proto {route['proto']} scope {route['scope']} type {route['type']} tos {route['tos']}"
-    return f"route to {destination(route)} table {table(route)} {kept} {words}"

@@ -23,7 +23,7 @@ from vmd.errors import TimedOut, VmdError
 from vmd.host.files import append_line, boot_id, open_regular, read_record, write_record
 from vmd.host.link.facts import set_sysctls
 from vmd.host.link.move import shift
-from vmd.host.link.wire import in_words
+from vmd.host.link.wire import in_words, send
 
 ARMED, CONFIRMED, UNDONE, FAILED = "armed", "confirmed", "undone", "failed"
 """What a record says: a process waits, the move stays, it was undone, it could not be wholly undone."""
@@ -34,7 +34,7 @@ _WORDS = {b"confirm": CONFIRMED, b"undo": UNDONE}
 
 
 class Undone(NamedTuple):
-    """How undoing went: what the kernel refused, and how long it took in milliseconds."""
+    """How undoing went: what the kernel refused, and how many milliseconds it took until the NIC had all again."""
 
     refused: tuple[str, ...]
     milliseconds: float
@@ -118,12 +118,17 @@ def undo(record: Path, found: dict[str, Any]) -> Undone:
     """Put back all that the record says was there, from whatever point the move had come to; twice is as good."""
     begun = time.monotonic()
     move = found["move"]
-    with suppress(VmdError):  # a sysctl that can't be set is no reason to leave the host without its addresses
-        set_sysctls(move["own_sysctls"])
-    ready, go = (aged(move[key], _now() - found["taken"]) for key in ("undo_ready", "undo"))
-    results = zip(ready + go, shift(move["nic"], ready, go).results, strict=True)
-    refused = [f"{in_words(message)}: {os.strerror(result)}" for message, result in results if result]
+    ready, go, settle = (aged(move[key], _now() - found["taken"]) for key in ("undo_ready", "undo", "undo_settle"))
+    results = shift(move["nic"], ready, go).results
     taken = (time.monotonic() - begun) * 1000
+    results += send(settle).results
+    with suppress(VmdError):  # the move sets none of the NIC's; whoever did meanwhile may have meant it
+        set_sysctls(move["own_sysctls"])
+    refused = [
+        f"{in_words(message)}: {os.strerror(result)}"
+        for message, result in zip(ready + go + settle, results, strict=True)
+        if result
+    ]
     write_record(record, {**found, "state": FAILED if refused else UNDONE, "refused": refused})
     return Undone(tuple(refused), taken)
 
