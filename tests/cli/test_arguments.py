@@ -12,8 +12,8 @@ from vmd.cli.parser import parse
 from vmd.errors import UsageError
 
 PRINTS_FACTS = {"plan", "up", "down", "restart", "status", "list", "wait", "ssh-config", "inventory", "ip", "events"}
-PRINTS_FACTS |= {"snapshot", "snapshots", "restore", "backup", "clone", "trash"}
-PRINTS_FACTS |= {"argv", "doctor", "rm", "iso", "reload", "version"}
+PRINTS_FACTS |= {"apply", "upgrade", "snapshot", "snapshots", "restore", "backup", "clone", "trash"}
+PRINTS_FACTS |= {"argv", "doctor", "rm", "top", "iso", "reload", "version"}
 
 
 @pytest.mark.parametrize("verb", VERBS, ids=lambda verb: verb.name)

@@ -164,6 +164,20 @@ _CLONE = """\
 MAC addresses and UUID follow from the name, and cloud-init takes it for a new machine. What an installer put on the
 disk is as it was: machine-id and ssh host keys are to be renewed inside."""
 
+_NAMES = _flag("--names", "their names alone, for scripts and completion")
+_FOR_NOW = _flag("--for-now", "for a shutdown of the host: what is wanted of them stays as it was")
+_EVERY = Option(("--every",), "how long between two looks (default: 2s)", {**_LIMIT, "default": 2.0})
+_COUNT = Option(
+    ("-n", "--count"),
+    "end after so many tables (default: on a terminal, never; else 1)",
+    {"type": int, "metavar": "N"},
+)
+_SHELL = Option(("shell",), "bash, zsh or fish", {"choices": ("bash", "zsh", "fish"), "metavar": "SHELL"})
+
+_COMPLETION = """\
+bash: source <(vmctl completion bash). zsh: vmctl completion zsh > a file _vmctl in fpath. fish: vmctl completion fish
+> ~/.config/fish/completions/vmctl.fish. A Debian package has them in place."""
+
 VERBS = (
     Verb("check", "local", "is it valid? every fault at once; needs no daemon", (_FILES,)),
     Verb("schema", "local", "the JSON Schema of a definition, for editors; needs no daemon"),
@@ -198,11 +212,11 @@ VERBS = (
         "down",
         "change",
         "stop guests: agent, power button, quit, kill; also stops an install",
-        (_SOME, _ALL, _LADDER, _EVENTS),
+        (_SOME, _ALL, _LADDER, _FOR_NOW, _EVENTS),
     ),
     Verb("restart", "change", "stop and start guests", (_THESE, _WAIT, _TIMEOUT, _EVENTS)),
     Verb("status", "facts", "what is known of guests, in full", (_WHICH, _JSON)),
-    Verb("list", "facts", "the guests, a line each", (_JSON,)),
+    Verb("list", "facts", "the guests, a line each", (_NAMES, _JSON)),
     Verb("wait", "change", "wait until a guest is ready", (_GUEST, _FOR, _TIMEOUT, _EVENTS)),
     Verb("console", "console", "attach to the serial console; Ctrl-] leaves", (_GUEST, _RAW, _TAIL), _CONSOLE),
     Verb("log", "watch", "what the serial console said, from byte 0", (_GUEST, _FOLLOW, _INSTALL)),
@@ -230,6 +244,8 @@ VERBS = (
     Verb("clone", "disks", "give a guest a copy of another one's disk", (_SOURCE, _TARGET, _LINKED, _EVENTS), _CLONE),
     Verb("trash", "disks", "what was removed; put it back, or remove it for good", (_TRASH, _FOUND, _OLDER, _JSON)),
     Verb("iso", "change", "build an unattended-install ISO", (_BUILD, _RELEASE, _OUTPUT, _EVENTS)),
+    Verb("top", "top", "what guests use of the host; Ctrl-C leaves", (_EVERY, _COUNT, _JSON)),
+    Verb("completion", "completion", "what a shell needs to complete these words", (_SHELL,), _COMPLETION),
     Verb("reload", "change", "have the daemon read the definitions again", (_JSON,)),
     Verb("version", "facts", "the versions of vmctl and of the daemon", (_JSON,)),
 )

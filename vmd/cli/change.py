@@ -59,7 +59,8 @@ def upgrade(arguments: Namespace) -> int:
 
 def down(arguments: Namespace) -> int:
     """Have guests stopped."""
-    return _interruptible(arguments, {**_targets(arguments), "timeout": arguments.timeout})
+    body = {**_targets(arguments), "timeout": arguments.timeout}
+    return _interruptible(arguments, {**body, "for_now": True} if arguments.for_now else body)
 
 
 def rm(arguments: Namespace) -> int:

@@ -25,8 +25,14 @@ def _answer(arguments: Namespace, target: str, render: Callable[[Json], None]) -
 
 def list(arguments: Namespace) -> int:  # noqa: A001 - the verb's own name
     """Print the guests, a line each; a fault in a definition hides none."""
-    _answer(arguments, route("guests"), show_list)
+    _answer(arguments, route("guests"), show_names if arguments.names else show_list)
     return Exit.DONE
+
+
+def show_names(body: Json) -> None:
+    """Write the guests' names alone."""
+    for guest in body["guests"]:
+        show.line(str(guest["name"]))
 
 
 def show_list(body: Json) -> None:
