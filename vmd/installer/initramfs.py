@@ -80,7 +80,9 @@ def _copy_programs(root: Path, tree: Path) -> None:
     for name in (*PROGRAMS, *libraries(run("chroot", root, "ldd", *PROGRAMS))):
         target = tree / name.lstrip("/")
         target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile((root / name.lstrip("/")).resolve(), target)
+        # resolved in there: Debian 12's /lib64/ld-linux-x86-64.so.2 is an absolute link, and would lead to the host's
+        real = run("chroot", root, "realpath", name).strip()
+        shutil.copyfile(root / real.lstrip("/"), target)
         target.chmod(0o755)
 
 
