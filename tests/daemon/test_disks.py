@@ -14,7 +14,7 @@ from tests.daemon.house import KEY, Vmd, at_console
 
 def define(vmd: Vmd, *names: str, more: str = "") -> None:
     """Define guests whose disk is a clone of the tiny one, in their own directories."""
-    image = f"image: {{path: {vmd.tiny_disk}, format: raw}}, ssh_keys: [{KEY}]"
+    image = f"image: {{path: {vmd.tiny_disk}, format: raw}}, ssh_keys: [{KEY}], network: []"
     lines = [f"  {name}: {{memory: 16M, {image}{more}}}" for name in names]
     vmd.define("\n".join(["guests:", *lines, ""]))
 
@@ -194,7 +194,7 @@ def test_a_linked_clone_and_its_base(cloned: Vmd) -> None:
 
 def add_clone(vmd: Vmd, image: Path) -> None:
     """Define bob besides, as a clone of this image."""
-    keys = f"memory: 16M, image: {image}, ssh_keys: [{KEY}]"
+    keys = f"memory: 16M, image: {image}, ssh_keys: [{KEY}], network: []"
     vmd.define((vmd.fleet / "fleet.yaml").read_text() + f"  bob: {{{keys}}}\n")
 
 

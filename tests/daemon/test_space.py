@@ -56,7 +56,7 @@ def squeezed(home: Vmd, small: Small) -> Vmd:
     """A running alice whose disk has no room to grow."""
     disk = f"disk: {{path: {small.directory}/alice.qcow2}}"
     image = f"image: {{path: {home.tiny_disk}, format: raw}}"
-    home.define(f"guests:\n  alice: {{memory: 16M, {disk}, {image}, ssh_keys: [{KEY}]}}\n")
+    home.define(f"guests:\n  alice: {{memory: 16M, {disk}, {image}, ssh_keys: [{KEY}], network: []}}\n")
     home.prefix = small.enter
     home.start()
     done = home.ctl("up", "alice", "--wait", "kernel")
@@ -103,9 +103,8 @@ def test_a_paused_guest_can_be_stopped(squeezed: Vmd) -> None:
 
 
 def test_a_full_target_fails_a_backup_and_not_the_guest(home: Vmd, small: Small) -> None:
-    home.define(
-        f"guests:\n  alice: {{memory: 16M, image: {{path: {home.tiny_disk}, format: raw}}, ssh_keys: [{KEY}]}}\n"
-    )
+    image = f"image: {{path: {home.tiny_disk}, format: raw}}"
+    home.define(f"guests:\n  alice: {{memory: 16M, {image}, ssh_keys: [{KEY}], network: []}}\n")
     home.prefix = small.enter
     home.start()
     assert home.ctl("up", "alice", "--wait", "kernel").code == 0

@@ -192,8 +192,9 @@ class Executor:
             await confine(self.guest, self.home, running.process, self.tell)
             await running.hold(log)
         except VmdError as error:
+            explained = self._explained(step, error)  # before QEMU says that we ended it
             await running.process.terminate(grace=1.0)
-            raise self._explained(step, error) from error
+            raise explained from error
 
     def _explained(self, step: Start | RunInstaller, error: VmdError) -> VmdError:
         """What QEMU said when it would not start, and which line of the definition it means."""
