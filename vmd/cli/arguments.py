@@ -61,6 +61,26 @@ def _no_duration(text: str) -> str:
     return f"{text!r} is no duration; write 90, 90s, 2m or 1h30m"
 
 
+def moment(text: str) -> float:
+    """Read a moment: so long ago (``2h``), a time of today (``14:30``) or one in ISO 8601; seconds since the epoch.
+
+    :raise argparse.ArgumentTypeError: if it is none.
+    """
+    import time  # noqa: PLC0415 - only this needs them
+    from datetime import datetime  # noqa: PLC0415
+
+    try:
+        return time.time() - seconds(text)
+    except argparse.ArgumentTypeError:
+        today = time.strftime("%Y-%m-%dT")
+    for written in (text, f"{today}{text}"):
+        try:
+            return datetime.fromisoformat(written).timestamp()
+        except (ValueError, OverflowError):
+            continue
+    raise argparse.ArgumentTypeError(f"{text!r} is no time; write 2h, 14:30 or 2026-03-01T14:30")
+
+
 def _guests(nargs: str, what: str) -> Option:
     return Option(("guests",), what, {"nargs": nargs, "metavar": "NAME"}, "guest")
 
@@ -82,6 +102,11 @@ _WAIT = Option(
 )
 _LIMIT: Mapping[str, Any] = {"type": seconds, "metavar": "DURATION"}
 _TIMEOUT = Option(("--timeout",), "give up waiting after so long, e.g. 90s or 2m", _LIMIT)
+_SINCE = Option(
+    ("--since",),
+    "what happened since then: 2h ago, or a time, e.g. 14:30 or 2026-03-01T14:30",
+    {"type": moment, "metavar": "WHEN"},
+)
 _FOLLOW = _flag("--follow", "go on as more comes", "-f")
 
 _INVENTORY = """\
@@ -230,9 +255,11 @@ VERBS = (
         _INVENTORY,
     ),
     Verb("ip", "facts", "a guest's addresses, one a line", (_GUEST, _JSON)),
-    Verb("events", "watch", "what happened; with -f what happens", (_FOLLOW, _EVENTS)),
+    Verb("events", "watch", "what happened; with -f what happens", (_FOLLOW, _SINCE, _WHICH, _EVENTS)),
+    Verb("why", "why", "what brought a guest where it is, and who asked for it", (_GUEST, _JSON)),
     Verb("screenshot", "watch", "the guest's screen as a PNG", (_GUEST, _PICTURE)),
     Verb("argv", "facts", "the exact QEMU line, ready to paste", (_GUEST, _flag("--json", "as a JSON list"))),
+    Verb("uboot", "facts", "what to type at a real board's U-Boot, to do as the guest does", (_GUEST, _JSON)),
     Verb("doctor", "facts", "what this host can do, and how to mend what it can't", (_JSON,), _DOCTOR),
     Verb("rm", "change", "move guests to the trash", (_THESE, _EVENTS)),
     Verb("snapshot", "disks", "take a snapshot of a guest", (_GUEST, _TAG, _DELETE, _EVENTS), _SNAPSHOT),

@@ -49,8 +49,18 @@ _SENTENCES: Mapping[str, Callable[[Event], str]] = {
     "exit": lambda event: str(event["text"]),
     "paused": lambda event: f"is paused: {event['why']}",
     "resumed": lambda event: "goes on",
+    "restart": lambda event: f"is started again in {duration(event['delay'])}, attempt {event['attempt']}",
+    "gave-up": lambda event: str(event["text"]),
+    "request": lambda event: f"{event['user']} asked for {' '.join((event['verb'], *event['guests']))}",
+    "daemon": lambda event: f"vmd {event['text']}",
+    "fleet": lambda event: f"the fleet: {', '.join(event['guests']) or 'none'}{_faults(event['faults'])}",
+    "missed": lambda event: f"{event['count']} events were missed",
     "note": lambda event: str(event["text"]),
 }
+
+
+def _faults(faults: list[str]) -> str:
+    return f"; {len(faults)} at fault, the first: {faults[0]}" if faults else ""
 
 
 def sentence(event: Event) -> str:

@@ -22,7 +22,9 @@ def log(arguments: Namespace) -> int:
 
 def events(arguments: Namespace) -> int:
     """Print what happened."""
-    for line in daemon().lines("GET", route("events", follow="1" if arguments.follow else "")):
+    since = "" if arguments.since is None else f"{arguments.since:.3f}"
+    target = route("events", follow="1" if arguments.follow else "", since=since, name=arguments.guests)
+    for line in daemon().lines("GET", target):
         if arguments.json:
             show.octets(line)
         else:
