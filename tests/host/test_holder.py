@@ -44,6 +44,20 @@ def test_a_process_by_whatever_name(tmp_path: Path, name: str) -> None:
     assert holder(file) is None
 
 
+def test_whoever_opens_it_in_the_very_moment_does_not_end_us(tmp_path: Path) -> None:
+    file = tmp_path / "file"
+    file.touch()
+    loop = "import sys\nprint(flush=True)\nwhile not sys.stdin.closed and (f := open(sys.argv[1])): f.close()"
+    with subprocess.Popen(
+        (sys.executable, "-c", loop, file), stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as process:
+        assert process.stdout
+        process.stdout.readline()
+        found = {holder(file) for _ in range(3000)}
+        process.kill()
+    assert {each.pid for each in found if each} <= {process.pid}
+
+
 def test_a_lock_is_seen_where_the_process_is_not(tmp_path: Path) -> None:
     """Our own descriptors are not looked at, so our own lock stands for another user's QEMU."""
     file = tmp_path / "file"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import signal
 import struct
 from pathlib import Path
 from typing import NamedTuple
@@ -29,10 +30,28 @@ def holder(path: Path) -> Holder | None:
         wanted = path.stat()
     except OSError:
         return None
+    if _nobody(path):
+        return None
     for process in Path("/proc").iterdir():
         if process.name.isdigit() and int(process.name) != os.getpid() and _has_open(process, wanted):
             return Holder(int(process.name), _command(process))
     return Holder(0, "a QEMU or qemu-img of another user") if _locked(path) else None
+
+
+def _nobody(path: Path) -> bool:
+    """Ask the kernel for what it gives only of a file that nobody else has open: a write lease (fcntl(2)).
+
+    It takes 20 µs, where to look through /proc takes 0.15 ms a process. False where it can't be had: then look.
+    """
+    try:
+        with path.open("rb") as file:
+            # who opens it in this very moment has the kernel tell us: by SIGIO, which would end us, if not otherwise
+            fcntl.fcntl(file, fcntl.F_SETSIG, signal.SIGURG)
+            fcntl.fcntl(file, fcntl.F_SETLEASE, fcntl.F_WRLCK)
+            fcntl.fcntl(file, fcntl.F_SETLEASE, fcntl.F_UNLCK)
+    except OSError:
+        return False
+    return True
 
 
 def _has_open(process: Path, wanted: os.stat_result) -> bool:
