@@ -10,24 +10,29 @@ import pwd
 import resource
 import signal
 import sys
+from collections.abc import Coroutine, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import Any
 
 from .. import __version__
 from ..definition.layout import Layout
-from ..errors import VmdError
+from ..errors import UsageError, VmdError
 from ..host import files
 from ..host.credentials import Credentials, credentials_of
 from ..host.watch import DirectoryWatch, FileWatch
 from ..protocol import Directories, directories
-from . import logbook, wishes
+from . import logbook, service, wishes
 from .access import FILE as SETTINGS
 from .api import Api
 from .change import Changes
 from .chronicle import Chronicle
 from .events import Events
 from .facts import Facts
+from .heartbeat import Heartbeat
 from .home import Home
 from .keep import Keeper
+from .scrape import serve_metrics
 from .serve import grant, listen
 
 log = logging.getLogger("vmd")
@@ -38,20 +43,32 @@ QEMU_USERS = ("vmd-qemu", "nobody")
 
 def main() -> int:
     """Keep guests until told to stop; they live on."""
-    parser = argparse.ArgumentParser(prog="vmd", description="Keep this machine's guests as they are defined.")
-    parser.add_argument("--version", action="version", version=f"vmd {__version__}")
-    parser.add_argument("-v", "--verbose", action="store_true", help="say more")
-    arguments = parser.parse_args()
+    words = parser().parse_args()
+    manager = service.begin()
     try:
-        with logbook.kept(verbose=arguments.verbose):
-            asyncio.run(_keep(directories(os.environ, os.geteuid())))
+        if (words.metrics is None) != (words.metrics_token is None):
+            raise UsageError("--metrics and --metrics-token go together", "name an address, and a file with a token")
+        with logbook.kept(verbose=words.verbose):
+            asyncio.run(_keep(directories(os.environ, os.geteuid()), manager, words))
     except VmdError as error:
         sys.stderr.write(f"vmd: {error.message}\n" + (f"  {error.hint}\n" if error.hint else ""))
         return error.exit_code
     return 0
 
 
-async def _keep(own: Directories) -> None:
+def parser() -> argparse.ArgumentParser:
+    """The words that vmd takes."""
+    words = argparse.ArgumentParser(prog="vmd", description="Keep this machine's guests as they are defined.")
+    words.add_argument("--version", action="version", version=f"vmd {__version__}", help="say which it is, and end")
+    words.add_argument("-v", "--verbose", action="store_true", help="say more in the log")
+    words.add_argument("--metrics", metavar="ADDRESS:PORT", help="answer GET /metrics there, for Prometheus")
+    words.add_argument(
+        "--metrics-token", metavar="FILE", type=Path, help="the token that whoever asks there must have"
+    )
+    return words
+
+
+async def _keep(own: Directories, manager: service.Manager, words: argparse.Namespace) -> None:
     os.umask(0o077)
     private = 0o711 if os.geteuid() == 0 else 0o700
     for directory in (own.state, own.runtime):
@@ -62,34 +79,49 @@ async def _keep(own: Directories) -> None:
     with files.Lock(Path(own.runtime) / "vmd.lock", f"the daemon of {own.runtime}"):
         user = qemu_user()
         chronicle = Chronicle(Path(layout.events))
-        home = Home(layout, Events(chronicle), Facts(layout, user), user, logs=_logs())
+        home = Home(layout, Events(chronicle), Facts(layout, user), user, logs=_logs(), scopes=manager.scopes)
         home.events.emit("daemon", None, text=f"{__version__} keeps {own.fleet}", pid=os.getpid())
         keeper = Keeper(home)
         keeper.load()
         try:
             await keeper.adopt()
-            await _serve(keeper)
+            await _serve(keeper, manager, words)
         finally:
             await keeper.release()
             await chronicle.close()
 
 
-async def _serve(keeper: Keeper) -> None:
-    """Answer on the control socket until told to stop."""
-    own, layout, api = keeper.home.layout.directories, keeper.home.layout, Api(keeper)
-    server = await listen(Path(own.socket), api, *keeper.access.mode)
-    keeper.on_load = lambda: grant(Path(own.socket), *keeper.access.mode)
-    log.info("vmd %s keeps %s; control socket %s", __version__, own.fleet, own.socket)
-    starting = asyncio.create_task(_autostart(api.changes, Path(layout.started)))
-    watching = _watch(keeper)
+async def _serve(keeper: Keeper, manager: service.Manager, words: argparse.Namespace) -> None:
+    """Answer on the control socket, and where else we are told to, until told to stop."""
+    own, api, heart = keeper.home.layout.directories, Api(keeper), Heartbeat(manager.notify, keeper)
+    control = Path(own.socket)
+    with ExitStack() as open_now:
+        if not manager.handed:
+            open_now.callback(control.unlink, missing_ok=True)
+        server = await listen(control, api, *keeper.access.mode, handed=manager.control(control))
+        open_now.callback(server.close)
+        if words.metrics:
+            open_now.callback((await serve_metrics(words.metrics, words.metrics_token, api.measured)).close)
+        keeper.on_load = lambda: grant(control, *keeper.access.mode)
+        log.info("vmd %s keeps %s; control socket %s", __version__, own.fleet, own.socket)
+        for watch in _watch(keeper):
+            open_now.callback(watch.close)
+        autostart = _autostart(api.changes, Path(keeper.home.layout.started))
+        open_now.enter_context(_background(heart.beat(), autostart, *api.tally.work(keeper)))
+        heart.ready()
+        await _until_told(keeper, heart)
+        heart.stopping()
+
+
+@contextmanager
+def _background(*work: Coroutine[Any, Any, None]) -> Iterator[None]:
+    """Have all of this done meanwhile."""
+    tasks = [asyncio.create_task(each) for each in work]
     try:
-        await _until_told(keeper)
+        yield
     finally:
-        starting.cancel()
-        server.close()
-        Path(own.socket).unlink(missing_ok=True)
-        for watch in watching:
-            watch.close()
+        for task in tasks:
+            task.cancel()
 
 
 def _watch(keeper: Keeper) -> list[DirectoryWatch]:
@@ -115,8 +147,9 @@ def _logs() -> FileWatch | None:
 
 def _raise_limit() -> None:
     """Take as many file descriptors as we may: each guest takes a few, each client one."""
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != hard:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 async def _autostart(changes: Changes, marker: Path) -> None:
@@ -133,12 +166,18 @@ async def _autostart(changes: Changes, marker: Path) -> None:
             pass  # each step is an event, and in the log; nobody waits for the outcome
 
 
-async def _until_told(keeper: Keeper) -> None:
+async def _until_told(keeper: Keeper, heart: Heartbeat) -> None:
     stop, loop = asyncio.Event(), asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    loop.add_signal_handler(signal.SIGHUP, keeper.load)
+    loop.add_signal_handler(signal.SIGHUP, _reload, keeper, heart)
     await stop.wait()
+
+
+def _reload(keeper: Keeper, heart: Heartbeat) -> None:
+    heart.reloading()
+    keeper.load()
+    heart.ready()
 
 
 def qemu_user() -> Credentials | None:

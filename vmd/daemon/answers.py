@@ -59,6 +59,21 @@ ANSWERS: dict[str, Any] = {
         checks=several(_all(name=TEXT, ok=FLAG, fact=TEXT, remedy=TEXT)),
         accel={"type": "string", "enum": ["kvm", "tcg"]},
     ),
+    "Usage": _all(
+        time=NUMBER,
+        guests=several(
+            _all(
+                name=TEXT,
+                state=words(*STATES),
+                cpu_seconds=nullable(NUMBER),
+                memory=nullable(COUNT),
+                disk_read=nullable(COUNT),
+                disk_written=nullable(COUNT),
+                received=nullable(COUNT),
+                sent=nullable(COUNT),
+            )
+        ),
+    ),
     "Snapshots": _all(name=TEXT, snapshots=several(_all(tag=TEXT, time=NUMBER, memory=COUNT))),
     "Trashed": _all(
         trash=several(

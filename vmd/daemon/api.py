@@ -6,6 +6,7 @@ import json
 import logging
 import math
 import os
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -24,13 +25,16 @@ from .chronicle import Event
 from .converse import converse
 from .describe import ssh_facts, status
 from .doctor import examine
+from .exposition import CONTENT_TYPE
 from .keep import Keeper
+from .metrics import Tally, metrics
 from .openapi import document
 from .planning import YOURS, planned
 from .routes import Route, find
 from .running import Running
 from .serve import Answer, Request
 from .supervise import Supervisor
+from .usage import as_json, usage
 
 log = logging.getLogger(__name__)
 
@@ -41,6 +45,7 @@ class Api:
     def __init__(self, keeper: Keeper) -> None:
         self.keeper, self.home = keeper, keeper.home
         self.changes = Changes(keeper)
+        self.tally = Tally()
 
     async def __call__(self, request: Request) -> Answer:
         """Answer one request.
@@ -105,6 +110,21 @@ class Api:
         """``GET /v1/guests``."""
         guests = [status(each) for each in self._named(request)]
         return Answer({"guests": guests, "faults": list(self.home.faults)})
+
+    async def usage(self, _: Request, __: str) -> Answer:
+        """``GET /v1/usage``."""
+        guests = self.keeper.visible()
+        used = await usage(guests)
+        told = [{"state": kept.state, **as_json(kept.name, used.get(kept.name))} for kept in guests]
+        return Answer({"time": time.time(), "guests": told})
+
+    async def metrics(self, _: Request, __: str) -> Answer:
+        """``GET /metrics``."""
+        return Answer(content=(await self.measured()).encode(), content_type=CONTENT_TYPE)
+
+    async def measured(self) -> str:
+        """Everything there is to measure, as text."""
+        return await metrics(self.keeper, self.tally)
 
     async def plan(self, request: Request, _: str) -> Answer:
         """``GET /v1/plan``."""

@@ -115,7 +115,7 @@ class Changes:
         async def one(kept: Supervisor) -> None:
             try:
                 async with turns.turn(kept.name):
-                    await finished(kept.down(wish.timeout))
+                    await finished(kept.down(wish.timeout, for_now=wish.for_now))
             finally:
                 turns.done(kept.name)
 

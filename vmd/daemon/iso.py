@@ -12,6 +12,7 @@ from typing import Any
 
 from ..errors import VmdError
 from ..host import files
+from ..host.scope import in_a_unit
 from ..installer.contract import Progress
 from .home import Home
 
@@ -27,8 +28,14 @@ async def build(home: Home, release: str, path: Path, announce: Callable[[Progre
         if path.exists():
             return f"{path} is there"
         files.make_directory(Path(home.layout.isos), 0o755)
-        await _run((sys.executable, "-m", "vmd.installer", "build", release, "-o", str(path)), announce)
+        await _run(_builder(home, release, path), announce)
     return None
+
+
+def _builder(home: Home, release: str, path: Path) -> tuple[str, ...]:
+    """The builder mounts and changes root: under the system's systemd in a unit without vmd's own restrictions."""
+    argv = (sys.executable, "-m", "vmd.installer", "build", release, "-o", str(path))
+    return in_a_unit(argv) if home.scopes and not home.scopes.user else argv
 
 
 async def _run(argv: tuple[str, ...], announce: Callable[[Progress], None]) -> None:

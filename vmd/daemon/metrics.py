@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from dataclasses import dataclass, field
+from typing import Any
 
 from .. import __version__
 from ..host import process
@@ -47,6 +48,10 @@ class Tally:
             self.failed_installs += kind == "step.failed"
             if kind == "step.done":
                 self.installs.append(float(event["seconds"]))
+
+    def work(self, keeper: Keeper) -> tuple[Coroutine[Any, Any, None], ...]:
+        """What is to be done meanwhile, so that there is something to tell."""
+        return self.listen(keeper.home.events), self.watch_loop()
 
     async def listen(self, events: Events) -> None:
         """Count for ever."""

@@ -9,6 +9,7 @@ from .. import __version__
 from ..definition.written import LABEL_PATTERN
 from ..protocol import CONSOLE
 from .answers import ANSWERS
+from .exposition import CONTENT_TYPE
 from .kinds import COMMON, KINDS, Kind, Schema
 from .routes import ROUTES, Parameter, Route
 
@@ -18,6 +19,7 @@ _STREAMS: dict[str, tuple[str, Schema]] = {
     "events": ("application/x-ndjson", {"type": "string"}),
     "outcome": ("application/x-ndjson", {"type": "string"}),
     "octets": ("application/octet-stream", {"type": "string", "format": "binary"}),
+    "metrics": (CONTENT_TYPE, {"type": "string"}),
     "picture": ("image/png", {"type": "string", "format": "binary"}),
 }
 """What comes back that is no one JSON value: its content type, and its schema as OpenAPI can say it."""

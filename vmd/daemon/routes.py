@@ -73,6 +73,8 @@ ROUTES = (
     Route(
         "console", "POST", "/v1/guests/{name}/console", "write", "conversation", "Attach to the console.", (_TAIL,)
     ),
+    Route("usage", "GET", "/v1/usage", "read", "Usage", "What guests use of the host."),
+    Route("metrics", "GET", "/metrics", "read", "metrics", "Everything there is to measure, for Prometheus."),
     Route("plan", "GET", "/v1/plan", "read", "Plan", "The steps that up would take.", (_NAMES,)),
     Route("events", "GET", "/v1/events", "read", "events", "What happened.", (_FOLLOW, _SINCE, _NAMES)),
     Route("doctor", "GET", "/v1/doctor", "read", "Doctor", "What this host can do, and how to mend what it can't."),

@@ -48,6 +48,7 @@ class Request:
     body: dict[str, Any]
     peer: Peer
     upgrade: bool = False
+    authorization: str = ""
 
 
 @dataclass(frozen=True)
@@ -87,11 +88,37 @@ def _status(error: VmdError) -> int:
     return STATUS.get(error.exit_code, 409)
 
 
-async def listen(path: Path, handler: Handler, mode: int = 0o600, gid: int = -1) -> asyncio.Server:
-    """Serve ``handler`` on a new socket at ``path``.
+async def listen(
+    path: Path, handler: Handler, mode: int = 0o600, gid: int = -1, handed: socket.socket | None = None
+) -> asyncio.Server:
+    """Serve ``handler`` on a new socket at ``path``, or on the one that the service manager ``handed`` us.
 
     A socket that a dead daemon left is replaced; that no living one has it is for the caller to know (its lock).
     """
+    listener = handed or _listener(path)
+    grant(path, mode, gid)
+    # not start_unix_server, which takes the socket's file away with it (Python 3.13): a handed one is not ours
+    return await asyncio.start_server(_server(handler), sock=listener, backlog=1024)
+
+
+async def listen_tcp(host: str, port: int, handler: Handler) -> asyncio.Server:
+    """Serve ``handler`` at an address; nothing is known of who asks.
+
+    :raise OSError: the address can't be had.
+    """
+    return await asyncio.start_server(_server(handler), host, port)
+
+
+def _server(handler: Handler) -> Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]:
+    crowd = Crowd()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await _Connection(reader, writer, handler, crowd).serve()
+
+    return serve
+
+
+def _listener(path: Path) -> socket.socket:
     with suppress(FileNotFoundError):
         path.unlink()
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
@@ -100,14 +127,7 @@ async def listen(path: Path, handler: Handler, mode: int = 0o600, gid: int = -1)
         listener.bind(str(path))
     finally:
         os.umask(before)
-    grant(path, mode, gid)
-
-    crowd = Crowd()
-
-    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await _Connection(reader, writer, handler, crowd).serve()
-
-    return await asyncio.start_unix_server(serve, sock=listener, backlog=1024)
+    return listener
 
 
 def grant(path: Path, mode: int, gid: int) -> None:
@@ -197,6 +217,9 @@ class _Connection:
             body=_json_object(bytes(body)),
             peer=peer(self.writer.get_extra_info("socket")),
             upgrade=any(name == b"upgrade" for name, _ in head.headers),
+            authorization=next(
+                (value.decode("latin-1") for name, value in head.headers if name == b"authorization"), ""
+            ),
         )
 
     async def _event(self) -> h11.Event | type[h11.PAUSED]:

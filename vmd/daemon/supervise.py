@@ -116,11 +116,16 @@ class Supervisor:
         self.attendant.ends.forget()
         return self._start_job("up", self._up(keys))
 
-    def down(self, patience: float | None) -> asyncio.Task[None]:
-        """Lead it down within ``patience`` seconds, or its own; an install under way is given up."""
+    def down(self, patience: float | None, *, for_now: bool = False) -> asyncio.Task[None]:
+        """Lead it down within ``patience`` seconds, or its own; an install under way is given up.
+
+        ``for_now`` is for a host that goes down: what the operator wants of the guest stays as it was.
+        """
         if self.busy and self.job is not None and self.job_kind == "down":
             return self.job
         self._no_restart()
+        if not for_now:
+            self._want("down")
         return self._start_job("down", self._down(patience, self.job if self.busy else None))
 
     def change(self) -> asyncio.Task[None]:
@@ -179,7 +184,6 @@ class Supervisor:
         return self.guest
 
     async def _down(self, patience: float | None, before: asyncio.Task[None] | None) -> None:
-        self._want("down")
         self._tell_state()
         if before is not None:
             before.cancel()

@@ -85,12 +85,8 @@ def _seen_by_guest(link: Path) -> Traffic:
     return Traffic(*(int((link / name).read_text()) for name in counters))
 
 
-def as_json(names: Iterable[str], used: dict[str, Usage]) -> list[dict[str, Any]]:
+def as_json(name: str, used: Usage | None) -> dict[str, Any]:
     """The facts of the API; what is not known is null."""
-    return [_as_json(name, used.get(name)) for name in names]
-
-
-def _as_json(name: str, used: Usage | None) -> dict[str, Any]:
     disk = used.disk if used else None
     nics = used.nics.values() if used else ()
     return {

@@ -51,9 +51,10 @@ class Apply(Wish):
 
 
 class Down(Guests):
-    """Lead guests down; ``timeout`` is the ladder's, in seconds."""
+    """Lead guests down; ``timeout`` is the ladder's, in seconds. ``for_now`` leaves noted what was wanted of them."""
 
     timeout: Seconds | None = None
+    for_now: bool = False
 
 
 class Wait(Wish):

@@ -7,7 +7,7 @@ is asked for when the process runs already, so that vmd stays its parent and lea
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -125,10 +125,9 @@ def is_in(name: str, pid: int) -> bool:
     return False
 
 
-def in_a_unit(argv: tuple[str, ...], environ: Mapping[str, str] | None = None) -> tuple[str, ...]:
+def in_a_unit(argv: tuple[str, ...]) -> tuple[str, ...]:
     """The argv that runs a program in a transient service of the system's own, with none of our restrictions.
 
-    Its stdout is ours; it ends with us, as its pipe does.
+    Its stdout is ours; it ends when nobody reads it any more.
     """
-    settings = tuple(f"--setenv={name}={value}" for name, value in (environ or {}).items())
-    return ("systemd-run", "--quiet", "--pipe", "--wait", "--collect", f"--slice={SLICE}", *settings, "--", *argv)
+    return ("systemd-run", "--quiet", "--pipe", "--wait", "--collect", f"--slice={SLICE}", "--", *argv)
