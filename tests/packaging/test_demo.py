@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -46,18 +47,18 @@ class Demo:
 
 
 @pytest.fixture(scope="module")
-def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
-    root = tmp_path_factory.mktemp("d")
-    root.parent.chmod(0o755)  # a QEMU that is not root must get through to the disk
-    root.chmod(0o755)
-    home = root / "home"
-    home.mkdir()
-    made = Demo(root / "demo", home)
-    try:
-        made.said = made()
-        yield made
-    finally:
-        subprocess.run((DEMO, "--clean"), env=made.environ, check=False)
+def demo() -> Iterator[Demo]:
+    """Not below pytest's own directory: that is closed to others, and root's vmd runs QEMU as nobody."""
+    with tempfile.TemporaryDirectory(prefix="vmd-demo-") as name:
+        root = Path(name)
+        root.chmod(0o755)
+        (root / "home").mkdir()
+        made = Demo(root / "demo", root / "home")
+        try:
+            made.said = made()
+            yield made
+        finally:
+            subprocess.run((DEMO, "--clean"), env=made.environ, check=False)
 
 
 def test_leads_to_a_login(demo: Demo) -> None:
