@@ -55,9 +55,9 @@ class _Journal(logging.Handler):
                 SYSLOG_IDENTIFIER=self._identifier,
                 LOGGER=record.name,
                 CODE_FILE=record.pathname,
-                CODE_LINE=str(record.lineno),
+                CODE_LINE=record.lineno,
                 CODE_FUNC=record.funcName,
                 **getattr(record, "journal", {}),
             )
-        except OSError:
+        except Exception:  # as every handler of the library: a line lost is no reason to stop
             self.handleError(record)
