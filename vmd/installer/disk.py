@@ -17,7 +17,7 @@ SECTOR = 512
 BIOS_SECTOR, ESP_SECTOR, ROOT_SECTOR = loader.BIOS_START, 4096, 12288
 """Where the partitions begin; guest/partitions says the same."""
 
-SLACK_MIB = 32
+SLACK_MIB = 16
 """Free space in the image, which has to do until the first boot has grown the file system."""
 
 GROWTH_MIB = 256
@@ -26,9 +26,10 @@ GROWTH_MIB = 256
 _JOURNAL_MIB = 16
 _INODE_RATIO = 16384  # bytes per inode, mke2fs' default
 _FEATURES = ",".join((
-    # said in full, so that the image doesn't depend on the host's mke2fs.conf: GRUB 2.06 knows all of them
+    # said in full, so that the image doesn't depend on the host's mke2fs.conf; GRUB 2.06 reads all of them
     *("none", "has_journal", "ext_attr", "resize_inode", "dir_index", "filetype", "extent", "64bit", "flex_bg"),
     *("sparse_super", "large_file", "huge_file", "dir_nlink", "extra_isize", "metadata_csum"),
+    "metadata_csum_seed",  # so that a guest can take a UUID of its own without touching every inode
 ))  # fmt: skip
 
 

@@ -60,7 +60,7 @@ def _bake(release: str, key: str, work: Path, step: Callable[[str], None]) -> No
     guest, tree = work / "root", work / "iso"
     root.bootstrap(release, guest, lambda line: _follow(line, step))
     step("configuring the guest")
-    root.configure(guest)
+    root.configure(release, guest)
     (tree / "vmd").mkdir(parents=True)
     image, payload = work / "disk.img", tree / "vmd/disk.img.zst"
     step("making the disk image")

@@ -24,19 +24,15 @@ CODENAMES = {"debian-12": "bookworm", "debian-13": "trixie"}
 
 PACKAGES = (
     *("systemd-sysv", "systemd-resolved", "systemd-timesyncd", "udev", "dbus"),
-    *(
-        "linux-image-cloud-amd64",
-        "initramfs-tools",
-        "zstd",
-        "busybox-static",
-    ),  # zstd and busybox run the installer, too
-    *("e2fsprogs", "fdisk"),
+    *("linux-image-cloud-amd64", "initramfs-tools", "e2fsprogs", "fdisk"),
+    *("busybox-static", "zstd"),  # the installer runs on them, too
     *("iproute2", "iputils-ping", "netbase", "ca-certificates"),
     *("openssh-server", "sudo", "qemu-guest-agent"),
 )
 """What every guest has besides Debian's required packages; nothing that is merely recommended comes along."""
 
 EXTRA_PACKAGES = {"debian-13": ("systemd-repart",)}  # a part of systemd itself until Debian 12
+EXTRA_FILES = {"debian-13": {"sshd-13.conf": "etc/ssh/sshd_config.d/vmd-penalties.conf"}}  # OpenSSH 9.8 and later
 
 BEFORE_PACKAGES = {
     "initramfs.conf": "etc/initramfs-tools/conf.d/vmd",
@@ -61,20 +57,26 @@ DISABLED = (
     "systemd-pstore.service",
 )
 
+MASKED = (
+    "system-generators/systemd-gpt-auto-generator",  # fstab says what is mounted
+    "system-generators/systemd-ssh-generator",  # complains on the console where there is no VSOCK
+    "system-generators/systemd-tpm2-generator",
+)
+"""Parts of systemd that are of no use to a guest and cost each boot something, under /etc/systemd."""
+
+_WITHOUT = (
+    *("/usr/share/man/*", "/usr/share/doc/*", "/usr/share/locale/*", "/usr/share/info/*"),
+    # names of keyboards and cards that no virtual machine has: 10 MB, and 13 compiled
+    *("/lib/udev/hwdb.d/*", "/usr/lib/udev/hwdb.d/*"),
+)
 _LEFT_BEHIND = (
     # the build host's, or unlike Debian's own defaults
     *("etc/hostname", "etc/apt/apt.conf.d/99mmdebstrap", "etc/dpkg/dpkg.cfg.d/99mmdebstrap"),
     # the same for every guest otherwise
     *("etc/ssh/ssh_host_*_key*", "var/lib/dbus/machine-id", "var/lib/systemd/random-seed"),
     # mentions of the build
-    *(
-        "var/log/*.log",
-        "var/log/apt/*",
-        "var/cache/apt/*.bin",
-        "var/cache/ldconfig/aux-cache",
-        "var/cache/debconf/*-old",
-    ),
-    *("vmlinuz.old", "initrd.img.old"),
+    *("var/log/*.log", "var/log/apt/*", "var/cache/apt/*.bin", "var/cache/ldconfig/aux-cache"),
+    *("var/cache/debconf/*-old", "vmlinuz.old", "initrd.img.old"),
 )
 
 
@@ -85,12 +87,12 @@ def packages(release: str) -> tuple[str, ...]:
 
 def bootstrap_argv(release: str, root: Path, before: Path, sources: Iterable[str]) -> tuple[str, ...]:
     """The mmdebstrap that makes ``root``; the tree ``before`` is copied in ahead of the packages."""
-    without = ("/usr/share/man/*", "/usr/share/doc/*", "/usr/share/locale/*", "/usr/share/info/*")
     return (
         *("mmdebstrap", "--mode=unshare", "--variant=minbase", "--format=directory"),
+        "--hook-dir=/usr/share/mmdebstrap/hooks/merged-usr",  # otherwise the package usrmerge brings 50 MB of perl
         f"--include={','.join(packages(release))}",
         '--aptopt=APT::Install-Recommends "false"',
-        *(f"--dpkgopt=path-exclude={pattern}" for pattern in without),
+        *(f"--dpkgopt=path-exclude={pattern}" for pattern in _WITHOUT),
         "--dpkgopt=path-include=/usr/share/doc/*/copyright",
         "--dpkgopt=force-unsafe-io",
         f"--essential-hook=sync-in {before} /",
@@ -126,12 +128,15 @@ def bootstrap(release: str, root: Path, announce: Callable[[str], None]) -> None
         raise CommandFailed(argv, process.returncode, "".join(said), _bootstrap_hint("".join(said)))
 
 
-def configure(root: Path) -> None:
+def configure(release: str, root: Path) -> None:
     """Turn what the packages made into a guest without an identity: no keys, no machine-id, no host name."""
-    place(AFTER_PACKAGES, root)
+    place({**AFTER_PACKAGES, **EXTRA_FILES.get(release, {})}, root)
     run("chroot", root, "systemctl", "enable", *ENABLED)
     run("chroot", root, "systemctl", "disable", *DISABLED)
     run("chroot", root, "systemctl", "set-default", "multi-user.target")
+    for name in MASKED:
+        (root / "etc/systemd" / name).parent.mkdir(exist_ok=True)
+        (root / "etc/systemd" / name).symlink_to("/dev/null")
     for pattern in _LEFT_BEHIND:
         for path in root.glob(pattern):
             path.unlink()
@@ -140,6 +145,8 @@ def configure(root: Path) -> None:
     resolver = root / "etc/resolv.conf"
     resolver.unlink(missing_ok=True)
     resolver.symlink_to("../run/systemd/resolve/stub-resolv.conf")
+    for name in ("etc/.updated", "var/.updated"):  # systemd-update-done(8): what a new /usr asks for is done
+        (root / name).touch()
 
 
 def place(files: dict[str, str], root: Path) -> None:
