@@ -43,6 +43,7 @@ class Attendant:
         self._gone = asyncio.Event()
         self._gone.set()
         self._attending: asyncio.Task[None] | None = None
+        self._adopting = asyncio.Lock()
         self._stopping = False
         self._stopped_by: int | None = None
 
@@ -69,8 +70,19 @@ class Attendant:
     async def adopt(self) -> None:
         """Take hold of the QEMU that the booted record names; where it is gone, find out why.
 
-        :raise VmdError: the record can't be used, or the QEMU doesn't answer.
+        One that hangs is held by its process alone: it can still be ended, and its end is seen.
+
+        :raise VmdError: the record can't be used.
         """
+        async with self._adopting:
+            await self._adopt()
+
+    @property
+    def adopting(self) -> bool:
+        """It is being taken hold of right now."""
+        return self._adopting.locked()
+
+    async def _adopt(self) -> None:
         places = self.home.places(self.name)
         booted = records.booted(places) if self.running is None else None
         if booted is None or booted.end is not None:
@@ -80,7 +92,8 @@ class Attendant:
             self._ended_while_away(booted)
             return
         running = Running(self.name, process, places, lambda *_: None, booted.since)
-        await running.hold(places.console_log)
+        with suppress(VmdError):
+            await running.hold(places.console_log)
         self.attend(running, booted)
 
     def _ended_while_away(self, booted: records.Booted) -> None:

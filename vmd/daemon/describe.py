@@ -27,7 +27,8 @@ def status(kept: Supervisor) -> dict[str, Any]:
         "since": kept.since or (running.since if running else None),
         "restarts": len(kept.attendant.ends.past),
         "pending": [change.text for change in pending(kept)],
-        "error": kept.error,
+        "error": kept.error
+        or (f"its QEMU (pid {running.process.pid}) hangs" if running and not running.held else None),
         "paused": running.paused if running else None,
         "memory": guest.memory if guest else None,
         "cpus": guest.cpus if guest else None,

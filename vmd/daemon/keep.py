@@ -8,13 +8,16 @@ from collections.abc import Callable
 from pathlib import Path
 
 from ..errors import NoSuchGuest, VmdError
-from . import access
+from . import access, strays
 from .home import Home
 from .reading import read
 from .standing import left_behind
 from .supervise import Supervisor
 
 log = logging.getLogger(__name__)
+
+ADOPTED_WITHIN = 2.0
+"""Seconds after which vmd serves, though a QEMU that hangs has not been taken hold of yet."""
 
 
 class Keeper:
@@ -25,6 +28,7 @@ class Keeper:
         self.supervisors: dict[str, Supervisor] = {}
         self.access = access.Access()
         self.on_load: Callable[[], None] = lambda: None
+        self._late: set[asyncio.Task[None]] = set()
 
     def load(self) -> None:
         """Read the fleet and the settings anew. What is at fault stays as it was; nothing that runs is touched."""
@@ -51,7 +55,12 @@ class Keeper:
 
     async def adopt(self) -> None:
         """Take hold of all that an earlier vmd left, side by side; what fails of one costs the others nothing."""
-        await asyncio.gather(*(self._adopt(supervisor) for supervisor in self.supervisors.values()))
+        strays.take_in(self.home)
+        for name in set(self._kept()) - self.supervisors.keys():
+            self.supervisors[name] = Supervisor(name, self.home)
+        tasks = {asyncio.create_task(self._adopt(each)) for each in self.supervisors.values()}
+        if tasks:
+            _, self._late = await asyncio.wait(tasks, timeout=ADOPTED_WITHIN)
 
     async def _adopt(self, supervisor: Supervisor) -> None:
         try:
@@ -78,4 +87,6 @@ class Keeper:
 
     async def release(self) -> None:
         """Let go of every guest; none is ended."""
+        for task in self._late:
+            task.cancel()
         await asyncio.gather(*(each.release() for each in self.supervisors.values()))

@@ -12,7 +12,7 @@ from typing import Any
 
 from ..definition.guest import Guest
 from ..definition.layout import GuestLayout
-from ..errors import VmdError
+from ..errors import QemuFailed, VmdError
 from ..host import files, ssh
 from ..host.console import Console
 from ..host.monitor import Monitor, MonitorEvent
@@ -44,17 +44,16 @@ NO_SPACE = "no space"
 class Running:
     """One run of a guest; ``since`` is when it began, by the wall clock.
 
-    Its monitor and its console are there once :meth:`hold` has returned.
+    Its monitor and its console are there once :meth:`hold` has returned; a QEMU that hangs is held by its process
+    alone.
     """
-
-    monitor: Monitor
-    console: Console
-    held = False
 
     def __init__(
         self, name: str, process: Process, places: GuestLayout, announce: Callable[[str, float], None], since: float
     ) -> None:
         self.name, self.process, self.places, self.since = name, process, places, since
+        self._monitor: Monitor | None = None
+        self._console: Console | None = None
         self.readiness = Readiness(announce, time.monotonic() - max(0.0, time.time() - since))
         self.powered_off = asyncio.Event()
         self.panicked = asyncio.Event()
@@ -73,22 +72,50 @@ class Running:
         :raise QemuFailed: it ended before it answered.
         :raise TimedOut: it doesn't answer.
         """
-        self.monitor = await Monitor.connect(
-            Path(self.places.qmp),
-            process_exited=self.process.exited,
-            timeout=CONNECT_TIME,
-            on_event=self._heard,
+        exited = self.process.exited
+        monitor = await Monitor.connect(
+            Path(self.places.qmp), process_exited=exited, timeout=CONNECT_TIME, on_event=self._heard
         )
         try:
-            self.console = await Console.connect(
-                Path(self.places.console), Path(console_log), process_exited=self.process.exited, on_output=self._said
+            self._console = await Console.connect(
+                Path(self.places.console), Path(console_log), process_exited=exited, on_output=self._said
             )
-            await self._take_state(await self.monitor.status())
+            self._monitor = monitor
+            await self._take_state(await monitor.status())
         except BaseException:
-            await self.monitor.close()
+            self._monitor = None
+            await monitor.close()
             raise
-        self.held = True
         self.readiness.climb("process")
+
+    @property
+    def held(self) -> bool:
+        """Its monitor and its console are ours."""
+        return self._monitor is not None
+
+    @property
+    def monitor(self) -> Monitor:
+        """Its monitor.
+
+        :raise QemuFailed: it doesn't answer, so there is none.
+        """
+        if self._monitor is None:
+            raise self._hangs("monitor")
+        return self._monitor
+
+    @property
+    def console(self) -> Console:
+        """Its console.
+
+        :raise QemuFailed: it doesn't answer, so there is none.
+        """
+        if self._console is None:
+            raise self._hangs("console")
+        return self._console
+
+    def _hangs(self, what: str) -> QemuFailed:
+        hint = f"vmctl down {self.name} ends it, by force if need be"
+        return QemuFailed(f"{self.name}: its QEMU (pid {self.process.pid}) hangs, and has no {what}", hint)
 
     async def _take_state(self, status: str) -> None:
         """What happened while nobody listened."""
@@ -139,6 +166,8 @@ class Running:
         """Watch it climb, in the background, until it answers on ssh or ends; ``ssh_port`` 0 means it never will."""
         self.ssh_port = ssh_port
         self._transcript = Transcript()
+        if not self.held:
+            return
         if Path(self.places.console_log).stat().st_size:
             self.readiness.climb("kernel")
         if ssh_port:
@@ -227,9 +256,10 @@ class Running:
                 task.cancel()
                 with suppress(asyncio.CancelledError, VmdError):
                     await task
-        if self.held:
-            await self.console.close()
-            await self.monitor.close()
+        if self._console:
+            await self._console.close()
+        if self._monitor:
+            await self._monitor.close()
         self.process.close()
 
 

@@ -23,6 +23,8 @@ def state(kept: Supervisor) -> str:
         return "installing"
     if kept.guest is None:
         return "orphan"
+    if kept.attendant.adopting:
+        return "running"
     if kept.running is not None:
         return "running" if kept.running.readiness.has("kernel") or not kept.busy else "starting"
     return "starting" if kept.busy else _at_rest(kept)
