@@ -6,12 +6,14 @@ from typing import Any
 
 import pytest
 
+from vmd.plan.goodbye import AskSsh, TypePoweroff
 from vmd.plan.reconcile import AGENT_ANSWERS, PRESS_AGAIN, QUIT_TAKES, down
 from vmd.plan.step import AskAgent, DiscardHalfMade, Kill, PressPower, Quit, Step
 
 from .conftest import BOOT, DIR, DISK, guest, place
 
 LADDER = (AskAgent(AGENT_ANSWERS, 30), PressPower(60, PRESS_AGAIN), Quit(QUIT_TAKES), Kill())
+INSIDE = (AskSsh("root", 60), TypePoweroff(60))
 DISCARD = DiscardHalfMade(f"{DIR}/disk.qcow2.tmp")
 MALTA = {"machine": "malta", "boot": BOOT}
 PC = {"disk": "40G"}
@@ -22,7 +24,7 @@ PC = {"disk": "40G"}
     [
         (PC, {"run_state": "running"}, LADDER),
         (PC, {"run_state": "running", "half_made": True}, LADDER),
-        (MALTA, {"run_state": "running"}, (AskAgent(AGENT_ANSWERS, 60), *LADDER[2:])),
+        (MALTA, {"run_state": "running"}, (AskAgent(AGENT_ANSWERS, 60), *INSIDE, *LADDER[2:])),
         (PC, {"run_state": "paused"}, LADDER[2:]),
         (PC, {"run_state": "shutdown"}, LADDER[2:]),
         (PC, {"run_state": "running", "installing": True, "half_made": True}, (*LADDER[2:], DISCARD)),

@@ -12,6 +12,7 @@ from vmd.errors import CommandFailed
 from vmd.host.run import run
 from vmd.plan import step as steps
 from vmd.plan.cmdline import boot_line, words
+from vmd.plan.goodbye import AskSsh, TypePoweroff
 from vmd.plan.option import Option, blame
 from vmd.plan.ready import MakeFlash, TypeCommands, UnpackImage
 from vmd.plan.step import RunInstaller, Start
@@ -45,6 +46,8 @@ SAYINGS = {
     steps.SetLink("net0", True): ("set-link", "plug in the cable of net0"),
     steps.Remember(("vnc", "memory")): ("remember", "take over vnc, memory"),
     steps.AskAgent(2, 30): ("ask-agent", "ask its agent to shut down"),
+    AskSsh("root", 60): ("ask-ssh", "tell it to power off by ssh"),
+    TypePoweroff(60): ("type-poweroff", "type poweroff at its console"),
     steps.PressPower(60, 5): ("press-power", "press its power button"),
     steps.Quit(10): ("quit", "tell QEMU to quit"),
     steps.Kill(): ("kill", "kill QEMU"),

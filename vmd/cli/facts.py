@@ -130,6 +130,17 @@ def show_ip(guest: Mapping[str, Any]) -> None:
         show.note(f"{guest['name']} is reached by forwarded ports: {', '.join(show.place(each) for each in found)}")
 
 
+def uboot(arguments: Namespace) -> int:
+    """Print the lines to type at the U-Boot of the board that a guest stands for."""
+    body = daemon().get(route("guests", arguments.guest, "uboot"))
+    if arguments.json:
+        show.facts(body)
+        return Exit.DONE
+    for line in body["lines"]:
+        show.line(line)
+    return Exit.DONE
+
+
 def argv(arguments: Namespace) -> int:
     """Print the exact QEMU line, ready to paste."""
     body = daemon().get(route("guests", arguments.guest, "argv"))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Container, Iterator
+from collections.abc import Container, Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
@@ -116,6 +116,21 @@ async def make_ready(step: UnpackImage, owner: files.Owner | None) -> str | None
         os.chown(path, *owner, follow_symlinks=False)
     path.chmod(0o400)
     return None
+
+
+def tidy(guest: Guest, layout: GuestLayout, argv: Iterable[str]) -> None:
+    """Remove what was made ready for earlier starts and isn't used any more, before a guest is started.
+
+    What its disk stands on stays. The host keys that a kernel's root showed last time are forgotten: one that can't
+    be written makes new ones at each boot, and shows them on its own console.
+    """
+    if guest.boot is None:
+        return
+    Path(layout.known_hosts).unlink(missing_ok=True)
+    line = " ".join(argv)
+    for path in map(Path, made(layout)):
+        if path.stem not in line:
+            path.unlink()
 
 
 def make_flash(step: MakeFlash, owner: files.Owner | None) -> None:

@@ -49,7 +49,7 @@ async def look_at_image(guest: Guest, found: Mapping[str, ImageFacts]) -> DiskFa
     path, facts = Path(guest.image.path), found[guest.image.path]
     if facts.is_packed:
         fault = f"{path} is a packed qcow2: unpack it first" if facts.bare.kind == "qcow2" else ""
-        return DiskFacts("raw", facts.bare_size, fault)
+        return DiskFacts("raw", facts.disk_size, fault)
     try:
         chain = await disk.chain(path, guest.image.format)
         for each in chain:

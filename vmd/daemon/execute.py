@@ -160,6 +160,7 @@ class Executor:
         places = self.places
         await before_start(self.guest, self.home)
         keep_previous(Path(places.console_log))
+        boards.tidy(self.guest, places, steps.argv(step))
         process = await self._spawn(step, places.console_log)
         running = Running(self.guest.name, process, places, self._rung, time.time())
         guest = self.guest

@@ -105,7 +105,7 @@ KINDS: Mapping[str, Kind] = {
     "paused": Kind("is paused: {why}", {"why": TEXT}, level=_BAD, chain="begins"),
     "resumed": Kind("goes on", {}),
     "exit": Kind("{text}", {"cause": TEXT, "text": TEXT}, level=_BAD, chain="begins"),
-    "ladder": Kind("{text}", {"rung": words("agent", "power", "quit", "kill"), "text": TEXT}),
+    "ladder": Kind("{text}", {"rung": words("agent", "ssh", "serial", "power", "quit", "kill"), "text": TEXT}),
     "restart": Kind(
         "is started again in {delay} s, attempt {attempt}",
         {"attempt": COUNT, "delay": NUMBER},

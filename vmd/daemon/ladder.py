@@ -13,7 +13,9 @@ from typing import assert_never
 from ..errors import VmdError
 from ..host import agent
 from ..plan import step as steps
+from ..plan.goodbye import AskSsh, TypePoweroff
 from ..plan.step import AskAgent, DiscardHalfMade, Down, Kill, PressPower, Quit
+from . import goodbye
 from .announce import Tell
 from .execute import discard
 from .running import Running
@@ -23,7 +25,7 @@ Gone = Callable[[float], Awaitable[bool]]
 
 
 class Ladder:
-    """One guest's way down. ``rung`` is the one that worked: agent, power, quit or kill."""
+    """One guest's way down. ``rung`` is the one that worked: agent, ssh, serial, power, quit or kill."""
 
     def __init__(self, running: Running | None, gone: Gone, tell: Tell) -> None:
         self._running, self._gone, self._tell = running, gone, tell
@@ -46,12 +48,19 @@ class Ladder:
                 self._tell("ladder", rung=word, text=f"{step.text}: that worked")
             self._tell("step.done", **facts, seconds=spent)
 
-    async def _do(self, step: Down) -> str | None:
+    async def _do(self, step: Down) -> str | None:  # noqa: PLR0911 - one case for each rung
         """Take one rung; its word, or None where the step is no rung."""
         match step:
             case AskAgent():
                 await self._ask_agent(step)
                 return "agent"
+            case AskSsh():
+                await self._ask_ssh(step)
+                return "ssh"
+            case TypePoweroff():
+                if self._running:
+                    await goodbye.by_serial(self._running, self._gone, lambda: self._left(step.until))
+                return "serial"
             case PressPower():
                 await self._press_power(step)
                 return "power"
@@ -78,6 +87,11 @@ class Ladder:
         except VmdError:
             return  # no agent, or one that refuses: the power button is next
         await self._gone(self._left(step.until))
+
+    async def _ask_ssh(self, step: AskSsh) -> None:
+        own = Path(self._running.places.dir).parents[1] / "client" / "id_ed25519" if self._running else Path()
+        if self._running and await goodbye.by_ssh(self._running, step.user, (own,) if own.exists() else ()):
+            await self._gone(self._left(step.until))
 
     async def _press_power(self, step: PressPower) -> None:
         while self._running and (left := self._left(step.until)) > 0:

@@ -164,6 +164,43 @@ async def verify(
     return Verification(Verdict.VERIFIED, "it let anyone in")
 
 
+class Target(NamedTuple):
+    """A guest's ssh: where it listens, the file with its host key, its name in there, and as whom to log in."""
+
+    host: str
+    port: int
+    known_hosts: Path
+    alias: str
+    user: str
+
+
+async def command(
+    target: Target,
+    words: tuple[str, ...],
+    identities: tuple[Path, ...],
+    timeout: float,  # noqa: ASYNC109 - run's own
+) -> str:
+    """Run a command in a guest, and return what it said; nobody is asked for anything. ``timeout`` is in seconds.
+
+    :raise CommandFailed: nobody was let in, the guest's host key is another one, or the command failed.
+    :raise TimedOut: it took longer.
+    """
+    options = {
+        "BatchMode": "yes",
+        "CheckHostIP": "no",
+        "ConnectTimeout": f"{max(1, round(timeout))}",
+        "GlobalKnownHostsFile": "/dev/null",
+        "HostKeyAlias": target.alias,
+        "StrictHostKeyChecking": "yes",
+        "UpdateHostKeys": "no",
+        "UserKnownHostsFile": quoted(target.known_hosts),
+    }
+    said = [word for option, value in options.items() for word in ("-o", f"{option}={value}")]
+    keys = [word for path in identities for word in ("-o", f"IdentityFile={quoted(path)}")]
+    where = ("-p", str(target.port), "-l", target.user, "--", target.host)
+    return await _openssh(("ssh", "-F", "none", "-T", *said, *keys, *where, *words), timeout)
+
+
 def quoted(path: Path) -> str:
     """Write a path as an ssh option takes it: several may stand there, and ``%`` and ``${`` mean something.
 

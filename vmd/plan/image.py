@@ -88,6 +88,12 @@ class ImageFacts:
         return self.content.size if self.content else self.size
 
     @property
+    def disk_size(self) -> int:
+        """How many bytes it has as a disk: whole sectors, and what vmd makes of it has whole pages."""
+        multiple = ALIGN if self.is_packed or self.size % SECTOR["disk"] else SECTOR["disk"]
+        return -(-self.bare_size // multiple) * multiple
+
+    @property
     def text(self) -> str:
         """What it is, for a person."""
         what = WORDS.get(self.kind, self.kind)

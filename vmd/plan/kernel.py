@@ -63,8 +63,7 @@ def made_ready(guest: Guest, layout: GuestLayout, observed: Observed) -> Iterato
             yield UnpackImage(written, ready)
     if use.clone and use.rootfs and boot.rootfs and use.clone not in observed.made:
         found = observed.images.get(boot.rootfs)
-        size = -(-found.bare_size // SECTOR["disk"]) * SECTOR["disk"] if found else 0
-        yield MakeDisk(use.clone, size, "qcow2", use.rootfs, "raw")
+        yield MakeDisk(use.clone, found.disk_size if found else 0, "qcow2", use.rootfs, "raw")
 
 
 def options(guest: Guest, use: Given, images: Images) -> Iterator[Option]:

@@ -15,6 +15,7 @@ from ..definition.units import format_size
 from ..errors import Refused, VmdError
 from . import fit, kernel, pins, seed, uboot
 from .cmdline import Place, boot_line, install_line
+from .goodbye import AskSsh, TypePoweroff
 from .ready import UnpackImage
 from .step import (
     AcceptDisk,
@@ -89,12 +90,15 @@ def down(guest: Guest | None, place: Place, timeout: float) -> tuple[Down, ...]:
 
 
 def _polite(guest: Guest | None, timeout: float) -> Iterator[Down]:
-    """The rungs that ask the guest; a board without a power button leaves all the time to the agent."""
+    """The rungs that ask the guest. Without a power button somebody inside must act: by ssh, or at its console."""
     button = guest is None or guest.board.power_button
     if guest is None or guest.board.serial_bus:
         yield AskAgent(AGENT_ANSWERS, timeout / 2 if button else timeout)
     if button:
         yield PressPower(timeout, PRESS_AGAIN)
+    elif guest:
+        yield AskSsh("root" if guest.boot else guest.user, timeout)
+        yield TypePoweroff(timeout)
 
 
 def _start(guest: Guest, place: Place) -> Start:

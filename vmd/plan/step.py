@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 
 from ..definition.units import format_size
+from .goodbye import AskSsh, TypePoweroff
 from .observed import Pins
 from .option import Option
 from .ready import MakeFlash, TypeCommands, UnpackImage
@@ -270,7 +271,7 @@ Up = (
 )
 """What leads a guest up."""
 
-Down = AskAgent | PressPower | Quit | Kill | DiscardHalfMade
+Down = AskAgent | AskSsh | TypePoweroff | PressPower | Quit | Kill | DiscardHalfMade
 """What leads a guest down."""
 
 Live = GrowDisk | SetMemory | SetVnc | SetLink | Remember
