@@ -53,7 +53,18 @@ ANSWERS: dict[str, Any] = {
     ),
     "Why": _all(name=TEXT, state=words(*STATES), chain=several(_ref("Event"))),
     "Plan": _all(
-        guests=several(_all(name=TEXT, steps=several(_all(step=TEXT, text=TEXT)), error=nullable(TEXT))),
+        guests=several(
+            _all(
+                name=TEXT,
+                state=words(*STATES),
+                due=words("up", "change", "prune", ""),
+                changes=several({"type": "object"}),
+                steps=several(_all(step=TEXT, text=TEXT)),
+                upgrade=several(TEXT),
+                argv_diff=several(TEXT),
+                error=nullable(TEXT),
+            )
+        ),
     ),
     "Doctor": _all(
         checks=several(_all(name=TEXT, ok=FLAG, fact=TEXT, remedy=TEXT)),

@@ -12,6 +12,7 @@ from .answers import ANSWERS
 from .exposition import CONTENT_TYPE
 from .kinds import COMMON, KINDS, Kind, Schema
 from .routes import ROUTES, Parameter, Route
+from .wishes import Wish
 
 _REFERENCE = "#/components/schemas/{model}"
 
@@ -69,7 +70,7 @@ def _operation(route: Route) -> dict[str, Any]:
         "responses": {**_answer(route), **_failures()},
     }
     if route.body is not None:
-        schema = {"$ref": _REFERENCE.format(model=route.body.__name__)}
+        schema = {"$ref": _REFERENCE.format(model=_body(route.body))}
         operation["requestBody"] = {"required": True, "content": {"application/json": {"schema": schema}}}
     return operation
 
@@ -96,7 +97,12 @@ def _failures() -> dict[str, Any]:
 
 def _bodies() -> dict[str, Schema]:
     models = {route.body for route in ROUTES if route.body is not None}
-    return {model.__name__: model.model_json_schema(ref_template=_REFERENCE) for model in models}
+    return {_body(model): model.model_json_schema(ref_template=_REFERENCE) for model in models}
+
+
+def _body(model: type[Wish]) -> str:
+    """What a body's schema is called: an answer may have the same name."""
+    return f"Wish.{model.__name__}"
 
 
 def _events() -> dict[str, Schema]:
