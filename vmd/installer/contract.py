@@ -127,22 +127,26 @@ class Transcript:
         return self._meaning(line)
 
     def _meaning(self, line: str) -> list[Message]:
-        if _ECHO.search(line):
-            return []
         if key := self._block_key(line):
             return [key]
-        if match := _PROGRESS.search(line):
+        if match := _search(_PROGRESS, line):
             return _progress(int(match[1]), int(match[2]), match[3] or "")
-        if match := _FAILED.search(line):
+        if match := _search(_FAILED, line):
             return [Failed((match[1] or "").strip())]
-        if match := _HOST_KEY.search(line):
+        if match := _search(_HOST_KEY, line):
             return [HostKey(match[1], match[2])]
-        return [Succeeded()] if self._success.search(line) else []
+        return [Succeeded()] if _search(self._success, line) else []
 
     def _block_key(self, line: str) -> HostKey | None:
         self._in_block = (self._in_block or _BLOCK_BEGIN in line) and _BLOCK_END not in line
         match = _BLOCK_KEY.search(line) if self._in_block else None
         return HostKey(match[1], match[2]) if match else None
+
+
+def _search(marker: re.Pattern[str], line: str) -> re.Match[str] | None:
+    """Find a marker that is not merely quoted: what matters is what stands before it."""
+    match = marker.search(line)
+    return None if match is None or _ECHO.search(line[: match.start()] + " ") else match
 
 
 def _progress(done: int, total: int, text: str) -> list[Message]:
