@@ -1,0 +1,6 @@
+#!/usr/lib/vmd/bin/python3 -Es
+import sys
+
+from vmd.daemon.__main__ import main
+
+sys.exit(main())
