@@ -75,6 +75,7 @@ VARIANTS: dict[str, tuple[Written, Written]] = {
     "boot.root.phram.size": (phram(), phram(size="8M")),
     "boot.root.tftp.directory": (tftp(), tftp(directory="/")),
     "boot.root.tftp.uboot": (tftp(), tftp(uboot="u-boot.bin")),
+    "boot.bus": (kernel(root="disk"), kernel(root="disk", bus="scsi")),
     "boot.cmdline": (KERNEL, kernel(cmdline="quiet")),
     "network.mac": (DISK, nic(mac="52:54:00:00:00:01")),
     "network.model": (DISK, nic(model="e1000")),

@@ -17,6 +17,8 @@ from .written import FilePath, Line, Size, Written, Wrong, wrong
 PAGE = 4096
 """What Linux can hold back of memory begins and ends at a page, in bytes."""
 
+BUS_PATTERN = r"^[a-z0-9][a-z0-9-]*$"
+
 WORDS = ("cdrom", "disk", "initramfs")
 """The ways to a root file system that need no more than their name."""
 
@@ -93,6 +95,8 @@ class Boot(Written):
     """An image of the root file system, as it is or in gzip; it is never written."""
     root: Root | None = None
     """Where the guest finds the rootfs; cdrom where it is not said."""
+    bus: Annotated[str, Field(pattern=BUS_PATTERN)] | None = None
+    """How the rootfs hangs on the board where root is disk: virtio, ide, scsi, sata. As the guest's own disk does."""
     cmdline: Line = ""
     """The kernel's command line."""
 
@@ -129,6 +133,11 @@ def faults(boot: Boot | None, board: Machine, memory: int, nics: int) -> Iterato
         yield Wrong(("boot", "rootfs"), "with root: initramfs nobody would look at it", "keep one of them")
     elif boot.root and boot.seen_as != "initramfs" and not boot.rootfs:
         yield Wrong(("boot", "root"), "there is no rootfs to be seen so", "write rootfs: FILE, too")
+    if boot.bus and boot.seen_as != "disk":
+        yield Wrong(("boot", "bus"), "it has no effect: the rootfs is no disk", "write root: disk, too")
+    if boot.bus and boot.bus not in board.disk_buses:
+        hint = f"write one of {', '.join(board.disk_buses)}"
+        yield Wrong(("boot", "bus"), f"{board.name} has no disk bus {boot.bus!r}", hint)
     if boot.phram:
         yield from _in_memory(boot.phram, board, memory)
     if boot.tftp:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from itertools import chain
 from typing import NamedTuple
 
@@ -53,8 +54,12 @@ def boot_line(guest: Guest, place: Place) -> tuple[Option, ...]:
 def install_line(guest: Guest, place: Place, iso: str, cdrom: Bus) -> tuple[Option, ...]:
     """The line of an installer: a blank disk first, the keys on a FAT drive, the CD to boot from.
 
-    Its disk is written without flushes (``no-flush``): until it is accepted nobody relies on it.
+    Its disk is written without flushes (``no-flush``): until it is accepted nobody relies on it. No port of the host
+    leads to it: nobody has anything to do there, and it may take long enough for a port to be taken.
     """
+    nics = tuple(nic.model_copy(update={"forward": ()}) for nic in guest.network)
+    guest = guest.model_copy(update={"network": nics, "forward": ()})
+    place = place._replace(observed=replace(place.observed, ssh_port=0))
     return (
         *_frame(guest, place, once=True),
         *firmware(guest, place),
@@ -174,7 +179,7 @@ def rootfs(guest: Guest, place: Place) -> Iterator[Option]:
     if use.clone:
         node = {"driver": "qcow2", "node-name": "rootfs", "file": _file(use.clone, False)}
         yield Option("boot.rootfs", ("-blockdev", json.dumps(node)))
-        bus = guest.board.disk_buses[guest.disk_bus]
+        bus = guest.board.disk_buses[guest.boot.bus or guest.disk_bus]
         yield from _controller(bus, "rootfs", "boot.root")
         yield Option("boot.root", ("-device", _drive(bus, "rootfs", None)))
     elif use.rootfs:

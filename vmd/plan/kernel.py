@@ -124,8 +124,13 @@ def _root_words(guest: Guest, boot: Boot, found: ImageFacts | None) -> list[str]
         return ["ip=dhcp", f"root=tftp:{below(boot.rootfs or '', boot.tftp.directory)}", "ro"]
     if boot.seen_as == "cdrom":
         return ["root=/dev/sr0", "ro"]
-    # both hang on the same kind of bus, and the guest's own disk comes first
-    return [f"root=/dev/{'vd' if guest.disk_bus == 'virtio' else 'sd'}{'b' if guest.disk else 'a'}", "ro"]
+    kind = _kind(boot.bus or guest.disk_bus)
+    # the guest's own disk comes first
+    return [f"root=/dev/{kind}{'b' if guest.disk and _kind(guest.disk_bus) == kind else 'a'}", "ro"]
+
+
+def _kind(bus: str) -> str:
+    return "vd" if bus == "virtio" else "sd"
 
 
 def phram_words(guest: Guest, phram: Phram, found: ImageFacts | None) -> list[str]:
