@@ -130,7 +130,7 @@ class Vmd:
 
     def qemus(self) -> list[int]:
         """The pids of the QEMUs that live in these directories."""
-        marks = (f"{self.runtime}/guests/".encode(), QEMU.encode())
+        marks = (f"{self.runtime}/guests/".encode(), b"qemu-system-")
         return [pid for pid in _pids() if all(mark in _cmdline(pid) for mark in marks)]
 
     # -- vmctl

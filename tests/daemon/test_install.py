@@ -124,7 +124,6 @@ def test_a_key_file_that_is_not_there(vmd: Vmd, tiny: Tiny) -> None:
     works_after_all(vmd, tiny)
 
 
-@pytest.mark.xfail(reason="QEMU quotes only a CPU's name, so the guest is blamed and not its key", strict=False)
 def test_a_qemu_that_refuses_an_option(vmd: Vmd, tiny: Tiny) -> None:
     vmd.define_installed(tiny.installer(), guest="cpu: nonsense")
     done = vmd.ctl("up", "alice")

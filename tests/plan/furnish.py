@@ -67,7 +67,7 @@ def _make_kernel(alice: Guest) -> None:
             _blank(path, M)
     _blank(boot.kernel, M)
     if alice.machine == MALTA.name:
-        Path(boot.kernel).write_bytes(_elf(big="el" not in alice.arch))
+        Path(boot.kernel).write_bytes(elf(big="el" not in alice.arch))
     elif alice.machine != VIRT.name:
         Path(boot.kernel).write_bytes(_bzimage())
 
@@ -82,7 +82,7 @@ def _bzimage() -> bytes:
     return bytes(image)
 
 
-def _elf(*, big: bool) -> bytes:
+def elf(*, big: bool) -> bytes:
     """A MIPS ELF of one segment of four zero bytes at 0x80100000."""
     order, start = ">" if big else "<", 0x80100000
     ident = b"\x7fELF" + bytes([1, 2 if big else 1, 1]) + bytes(9)

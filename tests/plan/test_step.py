@@ -96,4 +96,9 @@ async def test_qemu_quotes_the_option_it_refuses(key: str, bad: tuple[str, str])
 
 
 def test_what_qemu_does_not_quote_is_nobodys_fault() -> None:
-    assert blame(OPTIONS, "qemu-system-x86_64: unable to find CPU model 'nosuch'") is None
+    assert blame(OPTIONS, "qemu-system-x86_64: Could not access KVM kernel module: Permission denied") is None
+
+
+def test_a_cpu_that_qemu_names_alone_is_found() -> None:
+    nosuch = Option("cpu", ("-cpu", "nosuch"))
+    assert blame((*OPTIONS, nosuch), "qemu-system-x86_64: unable to find CPU model 'nosuch'") == nosuch

@@ -240,6 +240,7 @@ def _log(kept: Supervisor, *, go_on: bool, install: bool) -> Answer:
 
 
 def _running(kept: Supervisor) -> Running:
-    if kept.running is None:
+    present = kept.present
+    if present is None:
         raise VmdError(f"{kept.name} doesn't run", f"vmctl up {kept.name}")
-    return kept.running
+    return present

@@ -25,6 +25,9 @@ from .running import Running
 LOG_BOUND = 1 << 20
 """Bytes of QEMU's own log; then it becomes the previous one."""
 
+ADOPTION_TAKES = 5.0
+"""How long a QEMU that runs may take to answer on its monitor, in seconds; one that doesn't hangs."""
+
 END_TAKES = 10.0
 """How long QEMU may take to write what it holds once its guest is off, in seconds."""
 
@@ -93,7 +96,7 @@ class Attendant:
             return
         running = Running(self.name, process, places, lambda *_: None, booted.since)
         with suppress(VmdError):
-            await running.hold(places.console_log)
+            await running.hold(places.console_log, ADOPTION_TAKES)
         self.attend(running, booted)
 
     def _ended_while_away(self, booted: records.Booted) -> None:

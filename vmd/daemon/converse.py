@@ -19,11 +19,12 @@ def converse(kept: Supervisor, request: Request) -> Answer:
 
     :raise VmdError: the guest doesn't run.
     """
-    if kept.running is None:
+    present = kept.present
+    if present is None:
         raise VmdError(f"{kept.name} doesn't run, so it has no console", f"vmctl up {kept.name}")
     if not request.upgrade:
         raise UsageError("a console is a conversation", "ask for Upgrade: vmd-console")
-    console, tail = kept.running.console, _tail(request)
+    console, tail = present.console, _tail(request)
 
     async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with console.attach(tail) as attachment:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import time
 from collections.abc import Iterable
@@ -53,6 +54,7 @@ class Executor:
         self.places = home.places(guest.name, guest)
         self.running = running
         self.booted: records.Booted | None = None
+        self.installing: Running | None = None
 
     async def carry_out(self, plan: Iterable[Up | Live]) -> None:
         """Carry out steps, one after the other; what the first that fails raises ends it."""
@@ -137,11 +139,13 @@ class Executor:
         running = Running(self.guest.name, process, places, lambda *_: None, began)
         try:
             await self._hold(running, step, places.install_log)
+            self.installing = running
             await install.watch(self.guest.name, running, step, self._progress)
         except VmdError:
             discard(Path(places.disk_tmp))
             raise
         finally:
+            self.installing = None
             if not process.alive:
                 Path(places.install_record).unlink(missing_ok=True)
             await running.release()
@@ -165,7 +169,7 @@ class Executor:
         running = Running(self.guest.name, process, places, self._rung, time.time())
         guest = self.guest
         booted = records.Booted(guest, steps.argv(step), process.identity, running.since, guest.memory)
-        booted.write(places)
+        await asyncio.to_thread(booted.write, places)  # it waits for the disk: QEMU comes up meanwhile
         records.keep_pins(places, step.pins)
         await self._hold(running, step, places.console_log)
         self.running, self.booted = running, booted
@@ -178,7 +182,7 @@ class Executor:
         check(self.guest, self.home)
         for socket in (self.places.qmp, self.places.monitor, self.places.console, self.places.vnc, self.places.agent):
             Path(socket).unlink(missing_ok=True)
-        files.write_atomic(Path(log), b"", 0o600, self.home.owner)
+        files.write_atomic(Path(log), b"", 0o600, self.home.owner, lasting=False)
         keep_previous(Path(self.places.qemu_log))
         return await spawn(
             steps.argv(step),

@@ -34,7 +34,7 @@ async def build(home: Home, release: str, path: Path, announce: Callable[[Progre
 
 def _builder(home: Home, release: str, path: Path) -> tuple[str, ...]:
     """The builder mounts and changes root: under the system's systemd in a unit without vmd's own restrictions."""
-    argv = (sys.executable, "-m", "vmd.installer", "build", release, "-o", str(path))
+    argv = (sys.executable, "-P", "-m", "vmd.installer", "build", release, "-o", str(path))
     return in_a_unit(argv) if home.scopes and not home.scopes.user else argv
 
 

@@ -66,15 +66,15 @@ class Running:
         self._transcript: Transcript | None = None
         self._climb: asyncio.Task[None] | None = None
 
-    async def hold(self, console_log: str) -> None:
-        """Take hold of the QEMU, whether it was just started or is adopted.
+    async def hold(self, console_log: str, patience: float = CONNECT_TIME) -> None:
+        """Take hold of the QEMU, whether it was just started or is adopted, within ``patience`` seconds.
 
         :raise QemuFailed: it ended before it answered.
         :raise TimedOut: it doesn't answer.
         """
         exited = self.process.exited
         monitor = await Monitor.connect(
-            Path(self.places.qmp), process_exited=exited, timeout=CONNECT_TIME, on_event=self._heard
+            Path(self.places.qmp), process_exited=exited, timeout=patience, on_event=self._heard
         )
         try:
             self._console = await Console.connect(

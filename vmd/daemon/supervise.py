@@ -18,7 +18,7 @@ from ..plan import reconcile
 from ..plan.cmdline import Place
 from ..plan.live import live
 from ..plan.restart import FAILURES, Again, Cause, after_end
-from ..plan.step import Down, Kill, Quit, Up
+from ..plan.step import AcceptDisk, BuildIso, Down, Kill, Quit, Up
 from . import records, standing, trash
 from .attend import Attendant
 from .execute import Executor
@@ -42,6 +42,7 @@ class Supervisor:
         self.job: asyncio.Task[None] | None = None
         self.job_kind = ""
         self._again: asyncio.Task[None] | None = None
+        self._executor: Executor | None = None
 
     # -- what it is
 
@@ -54,6 +55,11 @@ class Supervisor:
     def running(self) -> Running | None:
         """What runs of it."""
         return self.attendant.running
+
+    @property
+    def present(self) -> Running | None:
+        """What runs of it, the QEMU of its installer included."""
+        return self.running or (self._executor.installing if self._executor and self.busy else None)
 
     @property
     def busy(self) -> bool:
@@ -165,11 +171,21 @@ class Supervisor:
         await self.attendant.adopt()
         executor = Executor(guest, self.home, self.tell)
         if self.running is None:
+            self._executor = executor
             try:
-                await executor.carry_out(await self.plan_up(guest))
+                await self._carry_out(executor)
             finally:
                 if executor.running is not None and executor.booted is not None:
                     self.attendant.attend(executor.running, executor.booted)
+
+    async def _carry_out(self, executor: Executor) -> None:
+        """Plan and carry out; after what took long plan anew: a port that was free may be taken by now."""
+        while True:
+            plan = await self.plan_up(executor.guest)
+            long = next((index for index, step in enumerate(plan) if isinstance(step, BuildIso | AcceptDisk)), None)
+            if long is None:
+                return await executor.carry_out(plan)
+            await executor.carry_out(plan[: long + 1])
 
     async def _change(self) -> None:
         guest = self._defined()

@@ -51,7 +51,7 @@ class Node:
     """How many nodes deep it is."""
 
 
-class Unreadable(Exception):  # noqa: N818 - it is no error of the program's
+class Unreadable(Exception):
     """The text can't be read any further."""
 
     def __init__(self, mark: Mark, message: str, hint: str) -> None:

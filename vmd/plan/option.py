@@ -18,5 +18,7 @@ def blame(options: tuple[Option, ...], said: str) -> Option | None:
 
     The longest that is quoted: ``-device virtio-scsi-pci`` is the beginning of another, too.
     """
-    quoted = (option for option in options if " ".join(option.words) in said)
-    return max(quoted, key=lambda option: len(" ".join(option.words)), default=None)
+    whole = (option for option in options if " ".join(option.words) in said)
+    found = max(whole, key=lambda option: len(" ".join(option.words)), default=None)
+    # of a CPU, QEMU quotes only the name
+    return found or next((option for option in options if option.key and f"'{option.words[-1]}'" in said), None)
