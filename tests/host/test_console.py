@@ -222,3 +222,28 @@ async def test_no_console_is_said(place: Place, start_qemu: Spawn) -> None:
     process = await start_qemu("-no-such-option")
     with pytest.raises(QemuFailed, match="ended with exit status 1"):
         await place.connect(process)
+
+
+async def test_a_flood_does_not_fill_the_disk(guest: Guest, place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("vmd.host.console.BOUND", 8 << 10)
+    monkeypatch.setattr("vmd.host.console.LOOK_AFTER", 1 << 10)
+    _, console = await guest()
+    followed = bytearray()
+
+    async def watch() -> None:
+        async for data in follow(place.transcript, changed=console.output):
+            followed.extend(data)
+            if followed.endswith(b"!"):
+                return
+
+    following = asyncio.create_task(watch())
+    with console.attach() as attachment:
+        await console.write(b"f")
+        await until(attachment, FLOOD[-40:])
+        await console.write(b"!")
+        await until(attachment, b"!")
+    async with asyncio.timeout(60):
+        await following
+    previous = place.transcript.with_name(f"{place.transcript.name}.1")
+    assert 8 << 10 <= previous.stat().st_size <= 16 << 10
+    assert place.transcript.stat().st_size <= 10 << 10

@@ -10,7 +10,7 @@ import os
 import queue
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from ..host.systemd import journal
 
@@ -40,6 +40,7 @@ class _Aside(logging.Handler):
 def kept(*, verbose: bool) -> Iterator[None]:
     """While this lasts, what is logged is written."""
     out = journal(os.environ, "vmd") or _on_stderr()
+    out.lock = None  # one thread alone uses it, and logging.shutdown must not wait for it when that hangs
     records: Records = queue.SimpleQueue()
     aside = _Aside(records)
     writer = threading.Thread(target=_write, args=(records, out), name="log", daemon=True)
@@ -55,8 +56,18 @@ def kept(*, verbose: bool) -> Iterator[None]:
         writer.join(PATIENCE)
 
 
+class _Stderr(logging.Handler):
+    """Writes past sys.stderr: whose lock a thread that hangs in it would keep, and Python could not end."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        rest = f"{self.format(record)}\n".encode(errors="replace")
+        with suppress(OSError):  # who has closed our stderr wants no words
+            while rest:
+                rest = rest[os.write(2, rest) :]
+
+
 def _on_stderr() -> logging.Handler:
-    handler = logging.StreamHandler()
+    handler = _Stderr()
     handler.setFormatter(logging.Formatter("%(levelname)s %(name)s: %(message)s"))
     return handler
 

@@ -16,8 +16,8 @@ from vmd.host.files import open_regular
 def rotate(path: Path, bound: int) -> bool:
     """Where ``path`` has more than ``bound`` bytes, keep its last ``bound`` as ``path.1`` and empty it; say whether.
 
-    What is appended in the moment between is lost. Where the copy can't be kept the log is emptied all the same:
-    the bound holds.
+    What is appended while it is copied is kept as well; what is appended in the moment after that is lost. Where
+    the copy can't be kept the log is emptied all the same: the bound holds.
 
     :raise VmdError: it is a link, or no regular file.
     """
@@ -42,8 +42,8 @@ def _copy_aside(fd: int, previous: Path, bound: int) -> None:
     copy = os.open(previous, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     try:
         os.fchown(copy, found.st_uid, found.st_gid)
-        at = max(0, found.st_size - bound)
-        while sent := os.sendfile(copy, fd, at, bound):
+        at, most = max(0, found.st_size - bound), found.st_size + bound
+        while at < most and (sent := os.sendfile(copy, fd, at, bound)):  # with what comes while we copy
             at += sent
     except OSError:
         previous.unlink(missing_ok=True)  # no room for it: a part of it would only take more
