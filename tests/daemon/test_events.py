@@ -15,6 +15,7 @@ import jsonschema  # type: ignore[import-untyped]
 import pytest
 
 from tests.daemon.house import ROOT, Vmd
+from vmd.cli.progress import sentence as vmctl_says
 from vmd.daemon.events import BACKLOG, Events, continue_from, fields, sentence
 from vmd.daemon.kinds import KINDS
 from vmd.daemon.openapi import event_schema
@@ -63,6 +64,13 @@ def test_a_kind_can_be_said_in_a_line(kind: str) -> None:
     assert line.startswith("alice: ")
     assert "?" not in line
     assert "{" not in line
+
+
+@pytest.mark.parametrize("kind", sorted(KINDS.keys() - {"outcome"}))
+def test_vmctl_has_words_for_a_kind(kind: str) -> None:
+    known: dict[str, Any] = {"type": "x", "seconds": 1.0, "delay": 1.0, "guests": ["a"], "faults": ["b"]}
+    facts = {fact: known.get(fact, "x") for fact in KINDS[kind].facts}
+    assert vmctl_says({"event": kind, "guest": "alice", **facts})
 
 
 def test_a_fact_that_is_missing_costs_its_word_only() -> None:

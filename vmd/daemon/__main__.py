@@ -82,11 +82,14 @@ async def _keep(own: Directories, manager: service.Manager, words: argparse.Name
         home = Home(layout, Events(chronicle), Facts(layout, user), user, logs=_logs(), scopes=manager.scopes)
         home.events.emit("daemon", None, text=f"{__version__} keeps {own.fleet}", pid=os.getpid())
         keeper = Keeper(home)
+        watches = _watch(keeper)  # before the first look, or a change in between would go unseen
         keeper.load()
         try:
             await keeper.adopt()
             await _serve(keeper, manager, words)
         finally:
+            for watch in watches:
+                watch.close()
             await keeper.release()
             await chronicle.close()
 
@@ -104,8 +107,6 @@ async def _serve(keeper: Keeper, manager: service.Manager, words: argparse.Names
             open_now.callback((await serve_metrics(words.metrics, words.metrics_token, api.measured)).close)
         keeper.on_load = lambda: grant(control, *keeper.access.mode)
         log.info("vmd %s keeps %s; control socket %s", __version__, own.fleet, own.socket)
-        for watch in _watch(keeper):
-            open_now.callback(watch.close)
         autostart = _autostart(api.changes, Path(keeper.home.layout.started))
         open_now.enter_context(_background(heart.beat(), autostart, *api.tally.work(keeper)))
         heart.ready()
