@@ -87,6 +87,8 @@ async def test_it_has_a_session_of_its_own_and_none_of_our_descriptors(
 @as_root
 async def test_it_runs_as_another_with_these_groups_and_no_more(start: Spawn) -> None:
     process = await start("sleep", "1000", user=Credentials(65534, 65534, (44, 45)), umask=0o027)
+    while Path(f"/proc/{process.pid}/comm").read_text() != "sleep\n":  # noqa: ASYNC110 - setpriv for a moment
+        await asyncio.sleep(0)
     status = Path(f"/proc/{process.pid}/status").read_text()
     facts = dict(line.split(":\t", 1) for line in status.splitlines() if ":\t" in line)
     assert facts["Uid"].split() == ["65534"] * 4

@@ -7,19 +7,17 @@ loop is told when it ends without a thread or a poll, and it serves as well for 
 from __future__ import annotations
 
 import asyncio
-import errno
 import os
-import shutil
 import signal
-import subprocess
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from vmd.errors import CommandFailed, TimedOut, VmdError
+from vmd.errors import TimedOut, VmdError
 from vmd.host.credentials import Credentials
 from vmd.host.files import boot_id, open_regular
+from vmd.host.launch import launch, privileges
 
 KILL_PATIENCE: Final = 10.0
 """Seconds a killed process may take to be gone; longer, and it hangs in the kernel."""
@@ -217,34 +215,15 @@ async def spawn(  # noqa: PLR0913 - the keywords of a call, each with its own de
     regular file.
     """
     options = {"pass_fds": tuple(pass_fds), "cwd": cwd, "env": env, "umask": umask}
-    if user is not None:
-        options |= {"user": user.uid, "group": user.gid, "extra_groups": user.groups}
     output = open_regular(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
     try:
-        pid = _start(tuple(argv), output, die_with_parent, options)
+        pid = launch(tuple(argv), output, privileges(user, die_with_parent=die_with_parent), options)
     finally:
         os.close(output)
     pidfd = os.pidfd_open(pid)  # ours and not reaped yet, so the number can't have passed to another
     found = _read_stat(pid)
     assert found is not None, "a child that nobody waited for is in /proc"  # noqa: S101
     return Process(Identity(pid, found.start_time, boot_id()), pidfd)
-
-
-def _start(argv: tuple[str, ...], output: int, die_with_parent: bool, options: dict[str, Any]) -> int:
-    """Fork and exec. CPython uses vfork here, but fork when it must change the user."""
-    if die_with_parent and shutil.which(argv[0]):  # else let exec itself say that there is no such program
-        argv = ("setpriv", "--pdeathsig", "KILL", "--", *argv)
-    try:
-        child = subprocess.Popen(
-            argv, stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True, **options
-        )
-    except OSError as error:
-        # A directory of PATH that may not be read makes it EACCES, though the program is nowhere.
-        nowhere = error.errno == errno.ENOENT or ("/" not in argv[0] and not shutil.which(argv[0]))
-        missing = nowhere and error.filename == argv[0]
-        raise CommandFailed(argv, 127 if missing else 126, str(error)) from error
-    child.returncode = 0  # from here on the pidfd is the child; Popen would poll it, and warn that it lives
-    return child.pid
 
 
 def adopt(identity: Identity) -> Process | None:
@@ -274,17 +253,26 @@ class Found:
 def find(matches: Callable[[tuple[str, ...]], bool]) -> list[Found]:
     """Return the running processes whose command line ``matches``: those whose record was lost."""
     numbers = (int(name) for name in os.listdir("/proc") if name.isdecimal())  # noqa: PTH208 - names suffice
-    return [found for pid in numbers if (found := _look_at(pid)) and matches(found.argv)]
+    return [
+        found
+        for pid in numbers
+        if matches(_argv(pid)) and (found := _look_at(pid)) is not None and matches(found.argv)
+    ]
 
 
 def _look_at(pid: int) -> Found | None:
     before = _read_stat(pid)
-    try:
-        line = Path(f"/proc/{pid}/cmdline").read_bytes()
-    except (FileNotFoundError, ProcessLookupError):
-        return None
+    argv = _argv(pid)
     after = _read_stat(pid)
-    if not line or before is None or after is None or before.start_time != after.start_time:
+    if not argv or before is None or after is None or before.start_time != after.start_time:
         return None  # a kernel thread, a zombie, or another process by now
-    argv = tuple(os.fsdecode(word) for word in line.removesuffix(b"\0").split(b"\0"))
     return Found(Identity(pid, after.start_time, boot_id()), argv)
+
+
+def _argv(pid: int) -> tuple[str, ...]:
+    try:
+        with open(f"/proc/{pid}/cmdline", "rb") as file:  # noqa: PTH123 - for every process: pathlib is slow
+            line = file.read()
+    except (FileNotFoundError, ProcessLookupError):
+        return ()
+    return tuple(os.fsdecode(word) for word in line.removesuffix(b"\0").split(b"\0")) if line else ()
