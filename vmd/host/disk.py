@@ -1,4 +1,4 @@
-"""Disk images, by qemu-img.
+"""Disk images, by qemu-img; what a header says plainly is read without it.
 
 Paths are made absolute before qemu-img sees them: it takes what stands before a first colon for a protocol
 (``json:``, ``nbd:``), but never behind a slash. Formats are always named, for a guest can write any header it
@@ -16,6 +16,7 @@ from typing import Any, Literal, NamedTuple
 
 from vmd.errors import CommandFailed, Refused, VmdError
 from vmd.host.holder import holder
+from vmd.host.image_header import read_header
 from vmd.host.run import run
 
 QUICK, SLOW = 30.0, 3600.0
@@ -121,6 +122,8 @@ async def info(path: Path, format: str) -> ImageInfo:  # noqa: A002 - the field'
 
     :raise CommandFailed: it is not there, not readable, or not of that format.
     """
+    if (plainly := read_header(path, format)) is not None:
+        return ImageInfo(path, format, *plainly, "", dirty=False, corrupt=False)
     told = await header(path, format)
     special = told.get("format-specific", {}).get("data", {})
     return ImageInfo(
