@@ -16,6 +16,9 @@ LONGEST_DELAY: Final = 0.05
 """Seconds between two looks: QEMU has its sockets after about 0.03 s (QEMU 7.2), so the first look must not sleep
 past that, and one that takes long must not cost CPU."""
 
+GROWTH: Final = 1.07
+"""How much longer each delay is than the one before: a wait is overslept by no more than a fifteenth of it."""
+
 # Not there yet; bound but not listening, or left behind by the one before; its queue of clients is full.
 NOT_YET: Final = frozenset({errno.ENOENT, errno.ECONNREFUSED, errno.EAGAIN})
 
@@ -32,7 +35,7 @@ async def dial(path: Path, process_exited: asyncio.Future[Any] | None = None) ->
             await asyncio.sleep(delay)
         elif (await asyncio.wait({process_exited}, timeout=delay))[0]:
             raise QemuFailed(f"QEMU {process_exited.result()} before it answered on {path}")
-        delay = min(2 * delay, LONGEST_DELAY)
+        delay = min(GROWTH * delay, LONGEST_DELAY)
     return connected
 
 
