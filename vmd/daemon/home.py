@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import zlib
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..definition.fleet import Fleet
 from ..definition.guest import Guest
 from ..definition.layout import GuestLayout, Layout
-from ..errors import VmdError
 from ..host import files, port
 from ..host.credentials import Credentials
 from ..host.scope import Scopes
@@ -20,6 +18,7 @@ from . import ownership
 from .boards import Boards
 from .events import Events
 from .facts import Facts
+from .ports import HeldPorts
 
 
 @dataclass
@@ -38,6 +37,7 @@ class Home:
     scopes: Scopes | None = None
     """Where each guest gets a unit of its own; None where systemd has not started us."""
     boards: Boards = field(default_factory=Boards)
+    _held: HeldPorts = field(default_factory=HeldPorts)
 
     def places(self, name: str, guest: Guest | None = None) -> GuestLayout:
         """Where a guest keeps what it has."""
@@ -66,8 +66,10 @@ class Home:
         lock = Path(self.places(name).lock)
         record = files.read_record(lock) or {}
         mine = record.get("ssh_port")
+        if isinstance(mine, int) and running:
+            return mine
         taken = self._taken_ports(name)
-        if isinstance(mine, int) and (running or (mine not in taken and port.is_free(mine))):
+        if isinstance(mine, int) and mine not in taken and port.is_free(mine):
             return mine
         usual = mine if isinstance(mine, int) else self._usual_port(name)
         chosen = port.free_port(preferred=usual, taken=taken)
@@ -83,8 +85,4 @@ class Home:
         taken = {
             forward.host for guest in self.fleet.guests.values() for nic in guest.nics for forward in nic.forward
         }
-        for other in Path(self.layout.guests).glob("*/lock.json"):
-            with suppress(VmdError, OSError):  # another guest's bad record is that guest's trouble alone
-                held = (files.read_record(other) or {}).get("ssh_port") if other.parent.name != name else None
-                taken |= {held} if isinstance(held, int) else set()
-        return frozenset(taken)
+        return frozenset(taken | self._held.by_others(self.layout.guests, name))
