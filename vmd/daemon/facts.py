@@ -34,6 +34,8 @@ class Facts:
         self._layout, self._user = layout, user
         self._asking = asyncio.Lock()
         self._known: dict[str, dict[str, Any]] | None = None
+        self._told: dict[str, QemuFacts] = {}
+        self._isos: dict[str, str] = {}
         self.fleet_id = _fleet_id(Path(layout.fleet_id))
 
     async def host(self, binaries: Iterable[str]) -> HostFacts:
@@ -48,10 +50,18 @@ class Facts:
 
     def iso(self, release: str) -> str:
         """Where the ISO of a release is, or will be: its name says all that goes into it."""
-        return self._layout.iso(debian.cache_key(release))
+        if release not in self._isos:
+            self._isos[release] = self._layout.iso(debian.cache_key(release))
+        return self._isos[release]
 
     async def qemu_facts(self, binary: str) -> QemuFacts:
-        """What a plan needs to know about one binary."""
+        """What a plan needs to know about one binary; looked for again when there is another in its place."""
+        key = self._key(binary)
+        if key not in self._told:
+            self._told[key] = await self._qemu_facts(binary)
+        return self._told[key]
+
+    async def _qemu_facts(self, binary: str) -> QemuFacts:
         able = await self.capabilities(binary)
         how = await self.accel(binary)
         machines = {board.alias or name: name for name, board in able.machines.items()}

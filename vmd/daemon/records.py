@@ -98,9 +98,8 @@ def pins(places: GuestLayout) -> Pins | None:
 def keep_pins(places: GuestLayout, settled: Pins | None) -> None:
     """Settle its hardware; None lets the next start settle it anew."""
     record = files.read_record(Path(places.lock)) or {}
-    kept = asdict(settled) if settled else None
-    if record.get("pins") != kept:
-        files.write_record(Path(places.lock), {**record, "pins": kept})
+    if settled != pins(places):
+        files.write_record(Path(places.lock), {**record, "pins": asdict(settled) if settled else None})
 
 
 def under_way(places: GuestLayout) -> tuple[Process | None, float]:
@@ -155,7 +154,8 @@ class Ends:
 
     def _write(self) -> None:
         if Path(self.places.dir).exists():
-            files.write_record(Path(self.places.ends), {"ends": [end._asdict() for end in self.past]})
+            record = {"ends": [end._asdict() for end in self.past]}
+            files.write_record(Path(self.places.ends), record, lasting=False)  # after a power cut they count anew
 
 
 def _damaged(path: str, error: Exception) -> VmdError:

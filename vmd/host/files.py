@@ -17,6 +17,7 @@ import shutil
 import stat
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
+from functools import cache
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -30,6 +31,7 @@ Owner = tuple[int, int]
 """User and group id."""
 
 
+@cache
 def boot_id() -> str:
     """Return the kernel's name for this boot: a pid means nothing after the next one (random(4))."""
     return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
@@ -59,26 +61,32 @@ def _not_ours(path: Path) -> VmdError:
     return VmdError(f"{path} is a link or no regular file", "someone else put it there: look at it and remove it")
 
 
-def write_atomic(path: Path, data: bytes | str, mode: int = 0o600, owner: Owner | None = None) -> None:
+def write_atomic(
+    path: Path, data: bytes | str, mode: int = 0o600, owner: Owner | None = None, *, lasting: bool = True
+) -> None:
     """Give ``path`` this content, whole or not at all, and on the disk before this returns.
 
-    The file is new with exactly this ``mode`` and ``owner``; a link at ``path`` is replaced, never followed.
+    The file is new with exactly this ``mode`` and ``owner``; a link at ``path`` is replaced, never followed. Without
+    ``lasting`` it outlives us, but perhaps not a power cut: it need not wait for the disk.
     Raises OSError when the disk is full or the directory can't be written; then the old content still stands.
     """
     content = data.encode() if isinstance(data, str) else data
     with _directory(path.parent) as directory:
         temporary = f".{path.name[:200]}.{secrets.token_hex(8)}"
         try:
-            _write_new(temporary, directory, content, mode, owner)
+            _write_new(temporary, directory, content, mode, owner, lasting=lasting)
             os.rename(temporary, path.name, src_dir_fd=directory, dst_dir_fd=directory)
         except BaseException:
             with suppress(FileNotFoundError):
                 os.unlink(temporary, dir_fd=directory)
             raise
-        os.fsync(directory)
+        if lasting:
+            os.fsync(directory)
 
 
-def _write_new(name: str, directory: int, content: bytes, mode: int, owner: Owner | None) -> None:
+def _write_new(  # noqa: PLR0913 - all that a new file is
+    name: str, directory: int, content: bytes, mode: int, owner: Owner | None, *, lasting: bool
+) -> None:
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
     with open(os.open(name, flags, 0o600, dir_fd=directory), "wb") as file:  # noqa: PTH123 - a descriptor
         file.write(content)
@@ -86,7 +94,8 @@ def _write_new(name: str, directory: int, content: bytes, mode: int, owner: Owne
         if owner:
             os.fchown(file.fileno(), *owner)
         os.fchmod(file.fileno(), mode)  # after the chown, which takes set-id bits away; and whatever the umask
-        os.fsync(file.fileno())
+        if lasting:
+            os.fsync(file.fileno())
 
 
 @contextmanager
@@ -98,15 +107,17 @@ def _directory(path: str | Path, dir_fd: int | None = None) -> Iterator[int]:
         os.close(fd)
 
 
-def write_record(path: Path, record: Mapping[str, Any], mode: int = 0o600, owner: Owner | None = None) -> None:
-    """Keep ``record`` as JSON in ``path``, atomically.
+def write_record(
+    path: Path, record: Mapping[str, Any], mode: int = 0o600, owner: Owner | None = None, *, lasting: bool = True
+) -> None:
+    """Keep ``record`` as JSON in ``path``, atomically; ``lasting`` as :func:`write_atomic` has it.
 
     Raises VmdError when it would be larger than ``RECORD_LIMIT``, OSError as :func:`write_atomic`.
     """
     content = json.dumps(record, indent=2, allow_nan=False).encode() + b"\n"
     if len(content) > RECORD_LIMIT:
         raise VmdError(f"{path} would hold {len(content)} bytes; a record may have {RECORD_LIMIT}")
-    write_atomic(path, content, mode, owner)
+    write_atomic(path, content, mode, owner, lasting=lasting)
 
 
 def read_record(path: Path) -> dict[str, Any] | None:
