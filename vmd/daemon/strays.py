@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 
 from ..definition.layout import GuestLayout
+from ..errors import VmdError
 from ..host import files
 from ..host.process import Found, find
 from . import records
@@ -26,7 +27,7 @@ def take_in(home: Home) -> None:
         name = next(match[1] for word in found.argv if (match := mark.fullmatch(word)))
         try:
             _take_in(home, name, found)
-        except (OSError, ValueError, LookupError, RuntimeError) as error:
+        except (VmdError, OSError, ValueError, LookupError, RuntimeError) as error:
             log.warning("%s: its QEMU (pid %d) has no record: %s", name, found.identity.pid, error)
 
 
