@@ -55,6 +55,8 @@ class Vmd:
         self.capabilities = self.runtime / "capabilities.json"
         self.log = root / "vmd.log"
         self.prefix: tuple[str, ...] = ()
+        self.words: tuple[str, ...] = ()
+        self.pass_fds: tuple[int, ...] = ()
         self.entry = "vmd.daemon"
         self.crash = ""
         self._daemon: subprocess.Popen[bytes] | None = None
@@ -75,10 +77,16 @@ class Vmd:
 
     def spawn(self) -> subprocess.Popen[bytes]:
         """Start a daemon in these directories, and don't wait for it."""
-        argv = (*self.prefix, sys.executable, "-m", self.entry)
+        argv = (*self.prefix, sys.executable, "-m", self.entry, *self.words)
         with self.log.open("ab") as log:
             return subprocess.Popen(
-                argv, env=self.environ, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=log, stderr=log
+                argv,
+                env=self.environ,
+                cwd=ROOT,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                pass_fds=self.pass_fds,
             )
 
     def start(self) -> None:
