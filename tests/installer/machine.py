@@ -37,6 +37,12 @@ def make_disk(path: Path, size: str = "8G") -> Path:
     return path
 
 
+def scribble(path: Path, offset: int) -> None:
+    """Write one sector of a disk."""
+    words = ("/usr/bin/qemu-io", "-f", "qcow2", "-c", f"write -P 7 {offset} 512", str(path))
+    subprocess.run(words, check=True, capture_output=True)
+
+
 def clone(base: Path, path: Path) -> Path:
     """A disk that starts as ``base`` and leaves it as it is."""
     words = ("/usr/bin/qemu-img", "create", "-q", "-f", "qcow2", "-F", "qcow2", "-b", str(base), str(path))
@@ -104,7 +110,7 @@ def run(argv: Sequence[str], console: Path, limit: float = 300) -> Run:
 
 
 def install(iso: Path, target: Path, files: Path, *extra: str) -> Run:
-    """Install a guest as vmd does: the disk first, then the seed, then the CD. The console is kept beside the disk."""
+    """Install a guest as vmd does: disk, seed, CD. The console is kept beside the disk."""
     console = target.with_suffix(".console")
     return run(qemu(console, *disk(target, bootindex=1), *seed(files), *cdrom(iso), *extra), console)
 
@@ -112,7 +118,7 @@ def install(iso: Path, target: Path, files: Path, *extra: str) -> Run:
 class Guest:
     """A guest that runs from its disk, with user networking, a guest agent and a monitor."""
 
-    def __init__(self, target: Path, known_host: str, key: Path, *extra: str) -> None:
+    def __init__(self, target: Path, known_host: str, key: Path, *extra: str, address: str = "10.0.2.15") -> None:
         self.port = free_port()
         self.key, self.qmp, self.qga = key, target.with_suffix(".qmp"), target.with_suffix(".qga")
         self.known_hosts = target.with_suffix(".known_hosts")
@@ -121,7 +127,12 @@ class Guest:
         self.argv = qemu(
             self.console,
             *disk(target, bootindex=1),
-            *("-netdev", f"user,id=net,hostfwd=tcp:127.0.0.1:{self.port}-:22", "-device", "virtio-net-pci,netdev=net"),
+            *(
+                "-netdev",
+                f"user,id=net,hostfwd=tcp:127.0.0.1:{self.port}-:22",
+                "-device",
+                "virtio-net-pci,netdev=net",
+            ),
             *("-device", "virtio-serial-pci", "-chardev", f"socket,id=qga,path={self.qga},server=on,wait=off"),
             *("-device", "virtserialport,chardev=qga,name=org.qemu.guest_agent.0"),
             *("-qmp", f"unix:{self.qmp},server=on,wait=off"),
@@ -166,7 +177,9 @@ class Guest:
                 if probe.recv(4) == b"SSH-":
                     return
             time.sleep(0.2)
-        raise AssertionError(f"no ssh server within {limit} s; the console says: {self.console.read_bytes()[-2000:]!r}")
+        raise AssertionError(
+            f"no ssh server within {limit} s; the console says: {self.console.read_bytes()[-2000:]!r}"
+        )
 
 
 def free_port() -> int:

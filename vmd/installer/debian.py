@@ -78,6 +78,7 @@ def build(release: str, destination: Path, *, work: Path, announce: Announce) ->
     work.mkdir(parents=True, exist_ok=True)
     destination.parent.mkdir(parents=True, exist_ok=True)
     with _only_build(work, announce) as lock:
+        _part(destination).unlink(missing_ok=True)  # of a build that was killed
         if iso.key_of(destination) != key:
             _check_programs()
             with _workshop(work / "build") as workshop:
@@ -147,8 +148,12 @@ def relay(lines: Iterable[str], announce: Announce) -> None:
         announce(*said["progress"])
 
 
+def _part(destination: Path) -> Path:
+    return destination.with_name(f".{destination.name}.part")
+
+
 def _deliver(made: Path, destination: Path) -> None:
-    part = destination.with_name(f".{destination.name}.part")
+    part = _part(destination)
     try:
         shutil.move(made, part)
         with part.open("rb") as file:

@@ -36,7 +36,8 @@ def check() -> None:
     try:
         run(*command("true"))
     except CommandFailed as error:
-        raise VmdError(f"cannot make the namespaces to build in: {error.output.strip()}", _remedy(error)) from error
+        reason = f"cannot make the namespaces to build in: {error.output.strip()}"
+        raise VmdError(reason, remedy(error, _user())) from error
 
 
 def remove(directory: Path) -> None:
@@ -53,13 +54,13 @@ def bind(directory: Path, name: Path) -> None:
     run("mount", "--bind", directory, name)
 
 
-def _remedy(error: CommandFailed) -> str:
-    user = pwd.getpwuid(os.geteuid()).pw_name
+def remedy(error: CommandFailed, user: str) -> str:
+    """What ``user`` can do about an ``unshare`` that failed."""
     if error.status == 127:
         return "apt install util-linux"
-    if "newuidmap" in error.output or "newgidmap" in error.output or "subordinate" in error.output:
+    if "newuidmap" in error.output or "newgidmap" in error.output or "/etc/sub" in error.output:
         return (
-            f"install the package uidmap and give {user} ids of its own: "
+            f"install the package uidmap, and give {user} ids of its own with "
             f"sudo usermod --add-subuids 100000-165535 --add-subgids 100000-165535 {user}"
         )
     return (
@@ -67,6 +68,13 @@ def _remedy(error: CommandFailed) -> str:
         if os.geteuid()
         else "in a container, give it the capability SYS_ADMIN (docker: --privileged)"
     )
+
+
+def _user() -> str:
+    try:
+        return pwd.getpwuid(os.geteuid()).pw_name
+    except KeyError:
+        return str(os.geteuid())
 
 
 def _kernel_remedy() -> str:

@@ -25,7 +25,7 @@ word() {
 
 # matches TEXT PATTERN: the whole text matches the extended regular expression.
 matches() {
-    printf '%s\n' "$1" | grep -qxE "$2"
+    printf '%s' "$1" | tr '\n' '/' | grep -qxE "$2"
 }
 
 # valid_hostname TEXT: a DNS label.
