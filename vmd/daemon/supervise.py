@@ -13,7 +13,6 @@ from typing import Any
 
 from ..definition.guest import Guest
 from ..errors import Refused, TimedOut, VmdError
-from ..host import files
 from ..plan import reconcile
 from ..plan.cmdline import Place
 from ..plan.live import live
