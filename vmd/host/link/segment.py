@@ -10,8 +10,8 @@ from ipaddress import ip_interface
 from typing import Any
 
 from vmd.errors import Refused, VmdError
-from vmd.host.link.facts import find
-from vmd.host.link.wire import carry_out, netem_options, send
+from vmd.host.link.facts import find, set_sysctls
+from vmd.host.link.wire import ask, attr, carry_out, netem_options, send
 
 _ROOT = 0xFFFFFFFF
 _BRIDGE_FAMILY = 7
@@ -48,6 +48,8 @@ def make_segment(name: str, mac: str, addresses: Sequence[str] = (), *, vlans: b
     if vlans:
         _filter_vlans(name)
     up = {"index": {"link": name}, "flags": 1, "change": 1}
+    if not addresses:
+        set_sysctls({f"ipv6/conf/{name}/disable_ipv6": "1"})  # the host is not on it
     carry_out([_message("SETLINK", up, [["IFLA_ADDRESS", mac]]), *(_address(name, address) for address in addresses)])
 
 
@@ -57,6 +59,12 @@ def remove_segment(name: str) -> None:
     if found and found["kind"] != "bridge":
         raise VmdError(f"{name} is no bridge: it is left alone")
     carry_out([{**_message("DELLINK", {"index": {"link": name}}), "finds_nothing": True}])
+
+
+def is_empty(name: str) -> bool:
+    """Tell whether a bridge has no ports; one that isn't there has none."""
+    found = find(name)
+    return not found or all(attr(link, "IFLA_MASTER") != found["index"] for link in ask("LINK"))
 
 
 def set_port(port: str, options: PortOptions) -> None:

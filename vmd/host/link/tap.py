@@ -18,7 +18,25 @@ NAME_LIMIT: Final = 15
 """Bytes a link's name may have: IFNAMSIZ less its NUL (linux/if.h)."""
 _TUNSETIFF = 0x400454CA
 _TAP, _NO_PI, _VNET_HDR, _MULTI_QUEUE = 0x0002, 0x1000, 0x4000, 0x0100
+_TUNGETFEATURES = 0x800454CF
 _REQUEST = struct.Struct("16sH22x")
+
+
+def available() -> bool:
+    """Tell whether taps can be made: by root, on a kernel that has them."""
+    if os.geteuid() != 0:
+        return False
+    try:
+        tun = os.open("/dev/net/tun", os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        fcntl.ioctl(tun, _TUNGETFEATURES, bytes(4))
+    except OSError:
+        return False
+    finally:
+        os.close(tun)
+    return True
 
 
 def open_tap(name: str, queues: int = 1, *, vnet_hdr: bool = True) -> tuple[int, ...]:
