@@ -12,7 +12,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -57,6 +57,7 @@ class Vmd:
         self.prefix: tuple[str, ...] = ()
         self.words: tuple[str, ...] = ()
         self.pass_fds: tuple[int, ...] = ()
+        self.undo = ExitStack()
         self.entry = "vmd.daemon"
         self.crash = ""
         self._daemon: subprocess.Popen[bytes] | None = None
@@ -131,6 +132,7 @@ class Vmd:
                 self.kill()
             for pid in self.qemus():
                 end(pid)
+            self.undo.close()
         said = self.log.read_text() if self.log.exists() else ""
         assert "Traceback" not in said, said
         assert "never retrieved" not in said, said

@@ -16,6 +16,7 @@ import pytest
 
 from tests.daemon.conftest import Tiny
 from tests.daemon.house import PATIENCE, Vmd
+from tests.daemon.namespace import in_a_namespace
 from tests.plan.furnish import elf
 from vmd.plan import step as steps
 
@@ -134,7 +135,24 @@ def stopped_board(vmd: Vmd, _: Tiny) -> Words:
     return ("down", "alice", "--timeout", "1s")
 
 
+def on_a_segment(vmd: Vmd, _: Tiny) -> Words:
+    in_a_namespace(vmd)
+    vmd.define_tiny("alice", more=", network: lan")
+    vmd.define("networks: {lan: {}}\n", "networks.yaml")
+    return UP
+
+
+def at_a_switch(vmd: Vmd, _: Tiny) -> Words:
+    in_a_namespace(vmd, "mount --bind /dev/null /dev/net/tun")
+    vmd.define_tiny("alice", more=", network: lan")
+    vmd.define("networks: {lan: {}}\n", "networks.yaml")
+    return UP
+
+
 SCENES: dict[str, Scene] = {
+    "add-segment": on_a_segment,
+    "add-tap": on_a_segment,
+    "add-switch": at_a_switch,
     "write-seed": installed,
     "make-disk": installed,
     "run-installer": installed,

@@ -12,7 +12,7 @@ from vmd.definition.boot import Boot
 from vmd.definition.document import resolve
 from vmd.definition.guest import Disk, Guest, Image
 from vmd.definition.limits import Limits
-from vmd.definition.network import Forward, Nic, Vnc
+from vmd.definition.network import Forward, Network, Nic, Vnc
 from vmd.definition.parse import Source, parse, strict
 from vmd.definition.written import Written
 from vmd.errors import DefinitionError
@@ -49,7 +49,7 @@ def test_all_examples_together_are_a_fleet() -> None:
 
 
 @pytest.mark.parametrize(
-    "model", [Guest, Disk, Image, Boot, Nic, Forward, Vnc, Limits], ids=lambda model: model.__name__
+    "model", [Guest, Disk, Image, Boot, Network, Nic, Forward, Vnc, Limits], ids=lambda model: model.__name__
 )
 def test_the_examples_write_every_key(model: type[Written]) -> None:
     fleet = strict([source(shown.read_bytes(), shown.name) for shown in EXAMPLES])
@@ -57,7 +57,17 @@ def test_the_examples_write_every_key(model: type[Written]) -> None:
     for guest in fleet.guests.values():
         nics = guest.network
         forwards = [*guest.forward, *(forward for nic in nics for forward in nic.forward)]
-        for thing in (guest, guest.disk, guest.image, guest.boot, guest.vnc, guest.limits, *nics, *forwards):
+        for thing in (
+            *fleet.networks.values(),
+            guest,
+            guest.disk,
+            guest.image,
+            guest.boot,
+            guest.vnc,
+            guest.limits,
+            *nics,
+            *forwards,
+        ):
             if isinstance(thing, model):
                 written |= thing.model_fields_set
     assert written == set(model.model_fields)

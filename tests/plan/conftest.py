@@ -12,6 +12,7 @@ from vmd.definition.fleet import Installer
 from vmd.definition.guest import Guest
 from vmd.definition.layout import Layout
 from vmd.definition.machine import MACHINES
+from vmd.definition.network import Network
 from vmd.definition.written import Text
 from vmd.plan.cmdline import Place
 from vmd.plan.observed import DiskFacts, Firmware, HostFacts, Observed, QemuFacts
@@ -28,6 +29,11 @@ DIR = "/var/lib/vmd/guests/alice"
 BOOT = {"kernel": "vmlinux", "initrd": "initrd", "rootfs": "root.squashfs"}
 IMAGE = DiskFacts("qcow2", 2 * G)
 DISK = DiskFacts("qcow2", 40 * G)
+NETWORKS = {
+    "home": Network(name="home", bridge="br0"),
+    "lan": Network(name="lan"),
+    "cells": Network(name="cells", isolated=True),
+}
 BINARIES = [arch.binary for board in MACHINES.values() for arch in board.arches.values()]
 
 
@@ -50,6 +56,8 @@ def host(root: str = "", /, **qemu: Any) -> HostFacts:
         isos=isos,
         built=frozenset(isos.values()),
         firmware=Firmware(f"{root}/usr/share/OVMF/OVMF_CODE_4M.fd", f"{root}/usr/share/OVMF/OVMF_VARS_4M.fd"),
+        taps=True,
+        segments=f"{root}/run/vmd/segments",
     )
 
 
@@ -57,7 +65,7 @@ def place(alice: Guest, root: str = "", /, *, on: HostFacts | None = None, **obs
     """Where the guest lives, on a host with everything, and what was observed of it."""
     directories = Directories(f"{root}/etc/vmd", f"{root}/var/lib/vmd", f"{root}/run/vmd")
     layout = Layout(directories).guest(alice.name, alice.disk.path if alice.disk else None)
-    return Place(layout, on or host(root), Observed(**{"keys": (KEY,), "ssh_port": 2222, **observed}))
+    return Place(layout, on or host(root), Observed(**{"keys": (KEY,), "ssh_port": 2222, **observed}), NETWORKS)
 
 
 def observe(where: Place, **observed: Any) -> Place:

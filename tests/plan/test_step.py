@@ -11,6 +11,7 @@ import pytest
 from vmd.errors import CommandFailed
 from vmd.host.run import run
 from vmd.plan import step as steps
+from vmd.plan.cable import AddSegment, AddSwitch, AddTap
 from vmd.plan.cmdline import boot_line, words
 from vmd.plan.goodbye import AskSsh, TypePoweroff
 from vmd.plan.option import Option, blame
@@ -26,6 +27,11 @@ MISSING = json.dumps({"driver": "file", "node-name": "d", "filename": "/no, such
 SAYINGS = {
     steps.BuildIso("debian-12", "/i"): ("build-iso", "build the debian-12 installer ISO"),
     steps.WriteSeed("/s", (("ssh.pub", b""), ("user", b""))): ("write-seed", "write its seed: ssh.pub, user"),
+    AddSegment("lan", "vmb0a", "02:00:00:00:00:01"): ("add-segment", "make the segment lan"),
+    AddSwitch("lan", "/r/segments/lan"): ("add-switch", "have a switch for the segment lan"),
+    AddTap("lan", "vmt0a", "vmb0a", "52:54:00:00:00:01", isolated=False, altnames=()): (
+        "add-tap", "make a tap on lan"
+    ),
     steps.MakeVariables("/t/VARS.fd", "/d/vars.fd"): ("make-variables", "make vars.fd from /t/VARS.fd"),
     UnpackImage("/srv/root.img.gz", "/d/images/0a.img"): ("unpack-image", "make root.img.gz ready"),
     MakeFlash("/u/u-boot.bin", "/d/flash.img", 4, swapped=True): ("make-flash", "put u-boot.bin into its flash"),

@@ -77,6 +77,7 @@ VARIANTS: dict[str, tuple[Written, Written]] = {
     "boot.root.tftp.uboot": (tftp(), tftp(uboot="u-boot.bin")),
     "boot.bus": (kernel(root="disk"), kernel(root="disk", bus="scsi")),
     "boot.cmdline": (KERNEL, kernel(cmdline="quiet")),
+    "network.network": (DISK, {**DISK, "network": "lan"}),
     "network.mac": (DISK, nic(mac="52:54:00:00:00:01")),
     "network.model": (DISK, nic(model="e1000")),
     "network.address": (IMAGE, static()),
@@ -104,7 +105,6 @@ VARIANTS: dict[str, tuple[Written, Written]] = {
 """The key → a guest without it, and one that differs in it alone."""
 
 ELSEWHERE = {
-    "network.network": "user is the only network so far",
     "image.format": "the image is looked at in its format: what is found is observed",
     "ssh_keys.text": "a key is observed, as are those of files",
     "ssh_keys.path": "its lines are observed",

@@ -97,6 +97,7 @@ class Attendant:
         running = Running(self.name, process, places, lambda *_: None, booted.since)
         with suppress(VmdError):
             await running.hold(places.console_log, ADOPTION_TAKES)
+        self.home.cables.adopt(booted.guest, self.home.fleet.networks)
         self.attend(running, booted)
 
     def _ended_while_away(self, booted: records.Booted) -> None:
@@ -151,6 +152,8 @@ class Attendant:
         self._tell_end(cause, text)
 
     def _let_go(self, running: Running) -> None:
+        if self.booted:
+            self.home.cables.let_go(self.booted.guest, self.home.fleet.networks)
         if self.home.logs:
             self.home.logs.remove(Path(running.places.qemu_log))
 

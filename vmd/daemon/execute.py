@@ -16,6 +16,7 @@ from ..host import disk, fat, files
 from ..host.process import Process, spawn
 from ..installer.contract import Progress
 from ..plan import step as steps
+from ..plan.cable import AddSegment, AddSwitch, AddTap
 from ..plan.option import blame
 from ..plan.ready import MakeFlash, TypeCommands, UnpackImage
 from ..plan.step import (
@@ -37,6 +38,7 @@ from ..plan.step import (
 )
 from . import alter, boards, install, iso, records
 from .announce import Tell, announced
+from .cables import Handed
 from .confine import check, confine
 from .disk import before_start
 from .home import Home
@@ -55,11 +57,18 @@ class Executor:
         self.running = running
         self.booted: records.Booted | None = None
         self.installing: Running | None = None
+        self.handed = Handed(home.cables, home.owner)
 
     async def carry_out(self, plan: Iterable[Up | Live]) -> None:
         """Carry out steps, one after the other; what the first that fails raises ends it."""
-        for step in plan:
-            await announced(self.tell, step, self._do(step))
+        try:
+            for step in plan:
+                await announced(self.tell, step, self._do(step))
+        except BaseException:
+            self.handed.close()
+            if self.running is None:
+                self.home.cables.let_go(self.guest, self.home.fleet.networks)
+            raise
 
     async def _do(self, step: Up | Live) -> str | None:  # noqa: C901, PLR0911, PLR0912 - one case for each step there is
         """Do one step; say why when there was nothing to do."""
@@ -86,6 +95,8 @@ class Executor:
                 return await self._accept_disk(step)
             case DiscardHalfMade():
                 return discard(Path(step.path))
+            case AddSegment() | AddSwitch() | AddTap():
+                await self.handed.add(step)
             case Start():
                 await self._start(step)
             case GrowDisk():
@@ -184,13 +195,17 @@ class Executor:
             Path(socket).unlink(missing_ok=True)
         files.write_atomic(Path(log), b"", 0o600, self.home.owner, lasting=False)
         keep_previous(Path(self.places.qemu_log))
-        return await spawn(
-            steps.argv(step),
-            log=Path(self.places.qemu_log),
-            user=self.home.qemu_user,
-            cwd=Path("/"),
-            env=ENVIRONMENT,
-        )
+        try:
+            return await spawn(
+                self.handed.line(steps.argv(step)),
+                log=Path(self.places.qemu_log),
+                user=self.home.qemu_user,
+                pass_fds=self.handed.descriptors,
+                cwd=Path("/"),
+                env=ENVIRONMENT,
+            )
+        finally:
+            self.handed.close()
 
     async def _hold(self, running: Running, step: Start | RunInstaller, log: str) -> None:
         try:

@@ -14,6 +14,7 @@ from ..definition.layout import Layout
 from ..errors import VmdError
 from ..host import accel, files, qemu
 from ..host.credentials import Credentials
+from ..host.link import tap
 from ..installer import debian
 from ..plan.observed import Firmware, HostFacts, QemuFacts
 
@@ -46,7 +47,8 @@ class Facts:
         found = {binary: await self.qemu_facts(binary) for binary in sorted(set(binaries))}
         isos = {release: self.iso(release) for release in debian.RELEASES}
         built = frozenset(path for path in isos.values() if Path(path).exists())
-        return HostFacts(self.fleet_id, found, isos, built, _firmware())
+        taps, segments = tap.available(), self._layout.segments
+        return HostFacts(self.fleet_id, found, isos, built, _firmware(), taps, segments)
 
     def iso(self, release: str) -> str:
         """Where the ISO of a release is, or will be: its name says all that goes into it."""

@@ -16,6 +16,7 @@ from ..host.scope import Scopes
 from ..host.watch import FileWatch
 from . import ownership
 from .boards import Boards
+from .cables import Cables
 from .events import Events
 from .facts import Facts
 from .ports import HeldPorts
@@ -38,6 +39,10 @@ class Home:
     """Where each guest gets a unit of its own; None where systemd has not started us."""
     boards: Boards = field(default_factory=Boards)
     _held: HeldPorts = field(default_factory=HeldPorts)
+    cables: Cables = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.cables = Cables(self.facts.fleet_id)
 
     def places(self, name: str, guest: Guest | None = None) -> GuestLayout:
         """Where a guest keeps what it has."""

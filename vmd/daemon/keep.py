@@ -61,6 +61,7 @@ class Keeper:
         tasks = {asyncio.create_task(self._adopt(each)) for each in self.supervisors.values()}
         if tasks:
             _, self._late = await asyncio.wait(tasks, timeout=ADOPTED_WITHIN)
+        self.home.cables.clear(self.home.fleet.networks)
 
     async def _adopt(self, supervisor: Supervisor) -> None:
         try:
@@ -90,3 +91,4 @@ class Keeper:
         for task in self._late:
             task.cancel()
         await asyncio.gather(*(each.release() for each in self.supervisors.values()))
+        self.home.cables.close()

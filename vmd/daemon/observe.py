@@ -10,6 +10,7 @@ from pathlib import Path
 from ..definition.fleet import Installer
 from ..definition.guest import Guest
 from ..definition.layout import GuestLayout
+from ..definition.network import USER
 from ..errors import VmdError
 from ..host.credentials import Credentials
 from ..host.run import run
@@ -39,8 +40,12 @@ async def observe(guest: Guest, home: Home, *, run_state: str | None = None, ins
         images=found,
         made=boards.made(places),
         variables=Path(places.firmware_vars).exists(),
-        ssh_port=home.ssh_port(guest.name, running=run_state is not None),
+        ssh_port=home.ssh_port(guest.name, running=run_state is not None) if _on_user(guest) else 0,
     )
+
+
+def _on_user(guest: Guest) -> bool:
+    return any(nic.network == USER for nic in guest.nics)
 
 
 async def _files(guest: Guest, home: Home) -> tuple[dict[str, bytes], dict[str, str]]:

@@ -56,12 +56,15 @@ def _merged(before: Fleet, parsed: Parsed, faulty: set[str]) -> Fleet:
     now = parsed.fleet
     guests = _kept("guests", before, before.guests, now.guests, faulty)
     installers = _kept("installers", before, before.installers, now.installers, faulty)
-    names = {("guests", name) for name in guests} | {("installers", name) for name in installers}
+    networks = _kept("networks", before, before.networks, now.networks, faulty)
+    kinds = (("guests", guests), ("installers", installers), ("networks", networks))
+    names = {(kind, name) for kind, kept in kinds for name in kept}
     where = {key: place for key, place in before.where.items() if key[:2] in names}
     return replace(
         now,
         guests={**guests, **now.guests},
         installers={**installers, **now.installers},
+        networks={**networks, **now.networks},
         where={**now.where, **where},
     )
 

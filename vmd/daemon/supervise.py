@@ -13,6 +13,7 @@ from typing import Any
 
 from ..definition.guest import Guest
 from ..errors import Refused, TimedOut, VmdError
+from ..host import files
 from ..plan import reconcile
 from ..plan.cmdline import Place
 from ..plan.live import live
@@ -23,7 +24,7 @@ from .attend import Attendant
 from .execute import Executor
 from .home import Home
 from .ladder import Ladder
-from .observe import observe
+from .observe import lines_of, observe, unique
 from .running import Running
 
 log = logging.getLogger(__name__)
@@ -99,7 +100,7 @@ class Supervisor:
             booted=booted.guest if booted else None,
             ceiling=booted.ceiling if booted else None,
         )
-        return Place(places, host, observed)
+        return Place(places, host, observed, self.home.fleet.networks)
 
     async def plan_up(self, guest: Guest, keys: tuple[str, ...] = ()) -> tuple[Up, ...]:
         """The steps that would lead it up from where it is; ``keys`` are those of whoever asks."""
@@ -130,7 +131,7 @@ class Supervisor:
             return self.job
         self._no_restart()
         if not for_now:
-            records.want(self.home.places(self.name), "down")
+            self._want("down")
         return self._start_job("down", self._down(patience, self.job if self.busy else None))
 
     def change(self) -> asyncio.Task[None]:
@@ -164,8 +165,8 @@ class Supervisor:
     async def _up(self, keys: tuple[str, ...]) -> None:
         guest = self._defined()
         self.home.make_directories(self.name)
-        records.want(self.home.places(self.name), "up")
-        records.keep_keys(self.home.places(self.name), keys)
+        self._want("up")
+        self._keep_keys(keys)
         self._tell_state()
         await self.attendant.adopt()
         executor = Executor(guest, self.home, self.tell)
@@ -232,6 +233,16 @@ class Supervisor:
         return True
 
     # -- what outlives us
+
+    def _want(self, word: str) -> None:
+        """Desired state goes to the disk before anything is sent."""
+        if Path(self.home.places(self.name).dir).exists():
+            files.write_atomic(Path(self.home.places(self.name).want), word + "\n")
+
+    def _keep_keys(self, keys: tuple[str, ...]) -> None:
+        path = Path(self.home.places(self.name).authorized_keys)
+        if keys and not path.exists():
+            files.write_atomic(path, "".join(f"{key}\n" for key in unique(k for key in keys for k in lines_of(key))))
 
     async def adopt(self) -> None:
         """Take hold of what an earlier vmd left: a running QEMU or an install; see what ended meanwhile."""

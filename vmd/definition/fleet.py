@@ -1,4 +1,4 @@
-"""All guests and installers together, and the rules between them."""
+"""All guests, installers and networks together, and the rules between them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .explain import unknown
 from .fault import Fault, Key, Position, dotted, nearest
 from .guest import Guest
 from .machine import INSTALLERS
-from .network import Forward
+from .network import USER, Forward, Network
 from .written import Count, Duration, FilePath, Label, Written
 
 _EVERYWHERE = ("0.0.0.0", "::")  # noqa: S104 - compared with, never listened on
@@ -49,12 +49,21 @@ class Fleet:
 
     guests: Mapping[str, Guest] = field(default_factory=dict)
     installers: Mapping[str, Installer] = field(default_factory=dict)
+    networks: Mapping[str, Network] = field(default_factory=dict)
     start: Start = field(default_factory=Start)
     where: Mapping[Key, Position] = field(default_factory=dict)
 
     def position(self, *key: str | int) -> Position:
         """Where a key stands; where it is silent, what it would stand in."""
         return nearest(self.where, key)
+
+    def written(self, *key: str | int) -> Key:
+        """A key as far as it was written: ``network: lan`` has neither a number nor a key of its own."""
+        found: Key = ()
+        for part in key:
+            if (*found, part) in self.where:
+                found = (*found, part)
+        return found
 
 
 @dataclass(frozen=True)
@@ -77,6 +86,7 @@ def between(fleet: Fleet) -> Iterator[tuple[str, Fault]]:
     for guest in fleet.guests.values():
         if guest.install and guest.install not in (*INSTALLERS, *fleet.installers):
             yield guest.name, _unknown_installer(fleet, guest)
+    yield from _unknown_networks(fleet)
     yield from _written_images(fleet)
     yield from _order(fleet)
     first: dict[Hashable, list[tuple[Guest, _Claim]]] = {}
@@ -159,6 +169,20 @@ def _before(fleet: Fleet, name: str) -> set[str]:
             seen.add(each)
             todo += fleet.guests[each].after if each in fleet.guests else ()
     return seen
+
+
+def _unknown_networks(fleet: Fleet) -> Iterator[tuple[str, Fault]]:
+    known = (USER, *fleet.networks)
+    for guest in fleet.guests.values():
+        for index, nic in enumerate(guest.network):
+            if nic.network in known:
+                continue
+            key = fleet.written("guests", guest.name, "network", index, "network")
+            broken = fleet.where.get(("networks", nic.network))
+            message, hint = f"there is no network {nic.network!r}", unknown(nic.network, known)
+            if broken:
+                message, hint = f"the network {nic.network!r} is at fault itself", f"mend it at {broken}"
+            yield guest.name, Fault(*fleet.position(*key), dotted(key), message, hint)
 
 
 def _unknown_installer(fleet: Fleet, guest: Guest) -> Fault:

@@ -200,6 +200,11 @@ class Layout:
         return f"{self.isos}/{key}.iso"
 
     @property
+    def segments(self) -> str:
+        """The directory that has one directory of sockets per segment, where there are no taps."""
+        return f"{self.directories.runtime}/segments"
+
+    @property
     def capabilities(self) -> str:
         """What was found out about QEMU and KVM; good until the host boots again."""
         return f"{self.directories.runtime}/capabilities.json"
@@ -238,3 +243,14 @@ def guest_uuid(fleet_id: str, guest: str) -> str:
 def tap(fleet_id: str, guest: str, index: int) -> str:
     """Make up the name of the tap of a guest's NIC, counted from 0: a link's name has at most 15 bytes."""
     return "vmt" + hashlib.sha256(f"{fleet_id}\0{guest}\0{index}".encode()).hexdigest()[:12]
+
+
+def bridge(fleet_id: str, network: str) -> str:
+    """Make up the name of a segment's bridge."""
+    return "vmb" + hashlib.sha256(f"{fleet_id}\0{network}".encode()).hexdigest()[:12]
+
+
+def segment_mac(fleet_id: str, network: str) -> str:
+    """Make up the MAC address of a segment's bridge: locally administered, and no guest's."""
+    digest = hashlib.sha256(f"{fleet_id}\0{network}\0bridge".encode()).digest()
+    return "02:00:" + digest[:4].hex(":")

@@ -1,6 +1,7 @@
 """What hangs on a network: a guest's NICs, the ports forwarded to them, and the VNC screen's address.
 
-The one network so far is ``user``: QEMU's own NAT, which needs no right of the host's.
+``user`` is built in: QEMU's own NAT, which needs no right of the host's. Others are defined under ``networks``: a
+bridge of the host's, or a segment that vmd makes for the guests that name it.
 """
 
 from __future__ import annotations
@@ -10,21 +11,35 @@ import re
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
+from pydantic.json_schema import SkipJsonSchema
 
 from .fault import quoted
-from .written import Address, Count, Mac, Written, address, wrong
+from .written import Address, Count, Label, Mac, Strictly, Written, address, wrong
 
 USER = "user"
 """The built-in network."""
 
 FORWARD_PATTERN = r"^(([0-9.]+|\[[0-9A-Fa-f:.]+\]):)?[0-9]{1,5}:[0-9]{1,5}(/(tcp|udp))?$"
 VNC_PATTERN = r"^([0-9.]+|localhost|\[[0-9A-Fa-f:.]+\])?:[0-9]{1,5}$"
+LINK_PATTERN = r"^[^\s/:%,.][^\s/:%,]{0,14}$"
+"""The name of a link: at most 15 characters (IFNAMSIZ of linux/if.h), and none that the kernel refuses."""
 LOOPBACK = "127.0.0.1"
 
 _FORWARD = re.compile(r"(?:(.+):)?([0-9]{1,5}):([0-9]{1,5})(?:/(tcp|udp))?")
 _VNC = re.compile(r"(.*):([0-9]{1,5})")
 
 Port = Annotated[Count, Field(ge=1, le=65535, examples=[8080])]
+
+
+class Network(Written):
+    """A network for guests: with bridge one of the host's own, else a segment that nobody but guests is on."""
+
+    name: SkipJsonSchema[Label]
+    """The key it is defined under."""
+    bridge: Annotated[str | None, Field(pattern=LINK_PATTERN, examples=["br0"])] = None
+    """A bridge of the host's that is there already, and is used as it is; it takes a vmd of root's."""
+    isolated: Strictly = False
+    """Whether guests on it may not talk to each other; it takes a vmd of root's."""
 
 
 class Forward(Written):
@@ -84,8 +99,8 @@ class Vnc(Written):
 class Nic(Written):
     """One network interface of a guest."""
 
-    network: str = USER
-    """The network it is on; ``user`` is QEMU's own NAT."""
+    network: Label = USER
+    """The network it is on: one of networks, or ``user``, QEMU's own NAT."""
     mac: Mac | None = None
     """Its MAC address; where none is named, one that follows from the guest's name."""
     model: str | None = None
@@ -108,11 +123,8 @@ class Nic(Written):
 
     @model_validator(mode="after")
     def _check(self) -> Nic:
-        if self.network != USER:
-            raise wrong(
-                f"there is no network {quoted(self.network)}: networks other than user are not there yet",
-                "write user, or leave the key out",
-            )
+        if self.network != USER and self.forward:
+            raise wrong("only QEMU's own NAT forwards ports", "forward on the network user, or leave the key out")
         if self.address:
             _check_static(self.address, self.gateway)
         elif self.gateway or self.dns:

@@ -16,12 +16,19 @@ from .fault import Fault, Key, Position, nearest
 from .fleet import Fleet, Installer, Start, between
 from .guest import Guest
 from .machine import INSTALLERS
+from .network import USER, Network
 from .written import Text, Written, Wrong
 
 __all__ = ["Fault", "Parsed", "Position", "Source", "parse", "strict"]
 
-KINDS: dict[str, type[Written]] = {"guests": Guest, "installers": Installer}
+KINDS: dict[str, type[Written]] = {"guests": Guest, "installers": Installer, "networks": Network}
 """The keys at the top of a definition that hold things by name, and what each holds."""
+
+EXAMPLES = {"guests": "{memory: 1G, disk: 40G}", "installers": "{iso: installer.iso}", "networks": "{bridge: br0}"}
+"""What a thing of each kind looks like."""
+
+BUILT_IN: dict[str, tuple[str, ...]] = {"installers": INSTALLERS, "networks": (USER,)}
+"""Names that vmd has given away itself."""
 
 RULES: dict[str, type[Written]] = {"start": Start}
 """The keys at the top that hold one thing."""
@@ -37,7 +44,7 @@ class Parsed(NamedTuple):
     """What was understood, and what was not."""
 
     fleet: Fleet
-    """Every guest and installer that is right."""
+    """Everything that is right."""
     faults: tuple[Fault, ...]
     """Everything that is wrong, in the order it stands."""
 
@@ -57,7 +64,8 @@ def parse(sources: Sequence[Source]) -> Parsed:
     draft = _Draft()
     for source in sources:
         _read_into(draft, read(source))
-    fleet = Fleet(draft.found["guests"], draft.found["installers"], draft.rules.get("start", Start()), draft.where)
+    found, start = draft.found, draft.rules.get("start", Start())
+    fleet = Fleet(found["guests"], found["installers"], found["networks"], start, draft.where)
     late = tuple(between(fleet))
     out = {name for name, _ in late}
     guests = {name: guest for name, guest in fleet.guests.items() if name not in out}
@@ -88,7 +96,7 @@ def _read_into(draft: _Draft, document: Document) -> None:
             _kind(draft, document, kind, written)
         elif written is not None:
             place = nearest(document.where, (kind,))
-            document.fault((kind,), place, "it is no mapping of names", f"write {kind}: {{alice: {{…}}}}")
+            document.fault((kind,), place, "it is no mapping of names", f"write {kind}: {{NAME: {{…}}}}")
     for key, place in document.where.items():
         draft.where.setdefault(key, place)
     draft.faults += [fault for _, fault in document.faults]
@@ -113,7 +121,7 @@ def _kind(draft: _Draft, document: Document, kind: str, written: dict[str, Any])
     broken = {key[:2] for key, _ in document.faults}
     for name, body in written.items():
         key: Key = (kind, name)
-        if kind == "installers" and name in INSTALLERS:
+        if name in BUILT_IN.get(kind, ()):
             message, hint = f"{name} is built in", "choose another name"
             document.fault(key, document.where[key], message, hint)
         elif name in draft.found[kind] or key in draft.where:
@@ -129,7 +137,7 @@ def _checked(document: Document, key: Key, body: Any) -> Written | None:
     """The thing of that key, or None after its faults are taken down."""
     model = KINDS[str(key[0])]
     if body is not None and not isinstance(body, dict):
-        document.fault(key, document.where[key], "it is no mapping of keys", "write {memory: 1G, disk: 40G}")
+        document.fault(key, document.where[key], "it is no mapping of keys", f"write {EXAMPLES[str(key[0])]}")
         return None
     source = document.source
     text = Text(posixpath.dirname(source.name) if source.directory is None else source.directory)

@@ -27,6 +27,7 @@ def contradictions(guest: Guest) -> Iterator[Wrong]:
         limits.faults(guest.limits, guest.memory),
         _seed(guest),
         _forwards(guest),
+        _served(guest),
     )
 
 
@@ -126,6 +127,12 @@ def _without_effect(guest: Guest, keys: Iterable[str], where: str, hint: str) ->
 def _forwards(guest: Guest) -> Iterator[Wrong]:
     if guest.forward and all(nic.network != USER for nic in guest.network):
         yield Wrong(("forward",), "it has no NIC on the network user", "add user to network, or leave the key out")
+
+
+def _served(guest: Guest) -> Iterator[Wrong]:
+    """A boot loader is served by QEMU's own network."""
+    if guest.boot and guest.boot.tftp and guest.network and guest.network[0].network != USER:
+        yield Wrong(("network",), "what comes by TFTP comes over QEMU's own NAT", "put user first")
 
 
 def _list(words: Iterable[str]) -> str:

@@ -11,7 +11,7 @@ from .boot import WORDS
 from .fleet import Installer, Start
 from .guest import Guest
 from .machine import INSTALLERS
-from .network import FORWARD_PATTERN, VNC_PATTERN
+from .network import FORWARD_PATTERN, USER, VNC_PATTERN, Network
 from .units import SIZE_PATTERN
 from .written import LABEL_PATTERN
 
@@ -26,7 +26,7 @@ _SHORTHANDS: dict[str, _Schema] = {
     "Image": _PATH,
     "Forward": {"type": "string", "pattern": FORWARD_PATTERN},
     "Vnc": {"type": "string", "pattern": VNC_PATTERN},
-    "Nic": {"const": "user"},
+    "Nic": {"type": "string", "pattern": LABEL_PATTERN},
     "Root": {"enum": list(WORDS)},
     "SshKey": {"type": "string", "minLength": 1, "not": {"pattern": "PRIVATE KEY|^~"}},
 }
@@ -35,7 +35,7 @@ _SHORTHANDS: dict[str, _Schema] = {
 
 def json_schema() -> _Schema:
     """Describe what may be written; every description is that of the field itself."""
-    _, found = models_json_schema([(Guest, "validation"), (Installer, "validation"), (Start, "validation")])
+    _, found = models_json_schema([(model, "validation") for model in (Guest, Installer, Network, Start)])
     kinds: dict[str, _Schema] = found["$defs"]
     for name, model in kinds.items():
         _written(model)
@@ -51,6 +51,7 @@ def json_schema() -> _Schema:
         "properties": {
             "guests": _named("Guest", "Every guest, by its name."),
             "installers": _named("Installer", "ISOs that fill a blank disk, by name.", INSTALLERS),
+            "networks": _named("Network", "What guests' NICs can be on, by name.", (USER,)),
             "start": {"$ref": "#/$defs/Start"},
         },
         "$defs": kinds,
@@ -61,7 +62,9 @@ def _named(model: str, description: str, taken: tuple[str, ...] = ()) -> _Schema
     names: _Schema = {"pattern": LABEL_PATTERN}
     if taken:
         names["not"] = {"enum": list(taken)}
-    values = {"$ref": f"#/$defs/{model}"}
+    values: _Schema = {"$ref": f"#/$defs/{model}"}
+    if model == "Network":
+        values = {"anyOf": [values, {"type": "null"}]}
     return {
         "type": ["object", "null"],
         "description": description,

@@ -7,18 +7,19 @@ an option can be told as what is wrong with a line of YAML. Options are those of
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from itertools import chain
+from types import MappingProxyType
 from typing import NamedTuple
 
 from ..definition.guest import Guest
 from ..definition.layout import GuestLayout
 from ..definition.machine import Bus
-from ..definition.network import Forward, Nic
+from ..definition.network import USER, Forward, Network, Nic
 from ..definition.units import format_size
+from . import cable, pins, uboot
 from . import kernel as direct
-from . import pins, uboot
 from .observed import HostFacts, Observed, Pins, QemuFacts
 from .option import Option
 
@@ -35,6 +36,7 @@ class Place(NamedTuple):
     layout: GuestLayout
     host: HostFacts
     observed: Observed
+    networks: Mapping[str, Network] = MappingProxyType({})
 
     def qemu(self, guest: Guest) -> QemuFacts:
         """The facts about the QEMU that runs this guest."""
@@ -206,17 +208,25 @@ def seed(guest: Guest, place: Place) -> Iterator[Option]:
 
 
 def interface(guest: Guest, place: Place, index: int, nic: Nic) -> Iterator[Option]:
-    """One NIC on QEMU's own NAT, with its forwards; the first one's include the port that leads to ssh."""
-    ports = [_forward(forward) for forward in nic.forward]
-    if index == 0 and place.observed.ssh_port:
-        ports.insert(0, f"tcp:127.0.0.1:{place.observed.ssh_port}-:22")
-    words = _options("user", id=f"nic{index}") + "".join(f",hostfwd={port}" for port in ports)
-    words += direct.netdev(guest, index)
-    yield Option("forward", ("-netdev", words))
+    """One NIC, and the other end of its cable: QEMU's own NAT, a tap in a bridge, or a switch's socket."""
+    if nic.network == USER:
+        yield Option("forward", ("-netdev", _own_nat(guest, place, index, nic)))
+    else:
+        yield Option("network", ("-netdev", cable.netdev(guest, index, place.host)))
     address = place.pins(guest).macs[index]
     # without its option ROM the firmware doesn't stop to try a boot over the network
     device = _options(nic.model or guest.board.nic, netdev=f"nic{index}", id=f"net{index}", mac=address)
     yield Option("network", ("-device", device + ",romfile="))
+
+
+def _own_nat(guest: Guest, place: Place, index: int, nic: Nic) -> str:
+    """QEMU's own NAT, with the NIC's forwards; those of the first NIC on it include the port that leads to ssh."""
+    ports = [_forward(forward) for forward in nic.forward]
+    first = all(other.network != USER for other in guest.nics[:index])
+    if first and place.observed.ssh_port:
+        ports.insert(0, f"tcp:127.0.0.1:{place.observed.ssh_port}-:22")
+    words = _options("user", id=f"nic{index}") + "".join(f",hostfwd={port}" for port in ports)
+    return words + direct.netdev(guest, index)
 
 
 def _forward(forward: Forward) -> str:

@@ -37,7 +37,8 @@ class HostFacts:
     """What every guest of this host shares.
 
     ``fleet_id`` keeps the MACs and UUIDs of two hosts apart; ``isos`` maps the name of an installer that vmd builds
-    itself to the file its ISO has, or will have; ``built`` are those that exist.
+    itself to the file its ISO has, or will have; ``built`` are those that exist. ``taps``: it can make taps and
+    bridges; where it can't, ``segments`` is the directory for the sockets of its segments.
     """
 
     fleet_id: str
@@ -45,6 +46,8 @@ class HostFacts:
     isos: Mapping[str, str] = field(default_factory=dict)
     built: frozenset[str] = frozenset()
     firmware: Firmware | None = None
+    taps: bool = False
+    segments: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from ..definition.guest import Guest
 from ..definition.machine import Bus
 from ..definition.units import format_size
 from ..errors import Refused, VmdError
-from . import fit, kernel, pins, seed, uboot
+from . import cable, fit, kernel, pins, seed, uboot
 from .cmdline import Place, boot_line, install_line
 from .goodbye import AskSsh, TypePoweroff
 from .ready import UnpackImage
@@ -64,6 +64,7 @@ def up(guest: Guest, installer: Installer | None, place: Place) -> tuple[Up, ...
         return ()
     _check_host(guest, place)
     _check_devices(guest)
+    cable.check(guest, place.host, place.networks)
     _check_files(guest, place)
     fit.check(guest, place.observed)
     return (
@@ -71,6 +72,7 @@ def up(guest: Guest, installer: Installer | None, place: Place) -> tuple[Up, ...
         *_seed_of_image(guest, place),
         *kernel.made_ready(guest, place.layout, place.observed),
         *uboot.flash(guest, place.layout),
+        *_joined(guest, place),
         _start(guest, place),
         *_pulled(guest),
         *uboot.told(guest, place.observed.images, place.qemu(guest).tcg_scale),
@@ -105,6 +107,10 @@ def _start(guest: Guest, place: Place) -> Start:
     options = boot_line(guest, place)
     settled = replace(place.pins(guest), slots=pins.slots_of(options))
     return Start(guest.run_by.binary, options, settled)
+
+
+def _joined(guest: Guest, place: Place) -> Iterator[Up]:
+    return cable.joined(guest, place.pins(guest).macs, place.host, place.networks)
 
 
 def _pulled(guest: Guest) -> Iterator[Up]:
@@ -191,6 +197,7 @@ def _install(guest: Guest, installer: Installer | None, place: Place) -> Iterato
     )
     if not place.observed.installing:
         yield from _blank(guest, place, iso, own=own)
+        yield from _joined(guest, place)
     yield run
     yield AcceptDisk(place.layout.disk_tmp, place.layout.disk)
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 
 from ..definition.units import format_size
+from .cable import AddSegment, AddSwitch, AddTap
 from .goodbye import AskSsh, TypePoweroff
 from .observed import Pins
 from .option import Option
@@ -256,6 +257,9 @@ class DiscardHalfMade:
 
 Up = (
     BuildIso
+    | AddSegment
+    | AddSwitch
+    | AddTap
     | WriteSeed
     | MakeVariables
     | UnpackImage
