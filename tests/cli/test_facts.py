@@ -100,19 +100,43 @@ def test_no_address_is_an_error() -> None:
         facts.show_ip(status())
 
 
-def test_a_plan_says_nothing_to_do(capsys: pytest.CaptureFixture[str]) -> None:
+def planned(name: str, **more: Any) -> dict[str, Any]:
+    """One guest of ``GET /v1/plan``."""
+    empty: dict[str, Any] = {
+        "state": "stopped",
+        "due": "",
+        "changes": [],
+        "steps": [],
+        "upgrade": [],
+        "argv_diff": [],
+    }
+    return {"name": name, **empty, "error": None, **more}
+
+
+def test_a_plan_says_what_is_due_and_what_is_pending(capsys: pytest.CaptureFixture[str]) -> None:
     step = {"step": "make-disk", "text": "make disk.qcow2, 40 GiB"}
+    change = {"key": "cpus", "was": "1", "now": "2", "effect": "restart", "why": "at its next start"}
     facts.show_plan(
         {
             "guests": [
-                {"name": "alice", "steps": [step], "error": None},
-                {"name": "bob", "steps": [], "error": None},
-                {"name": "eve", "steps": [], "error": "no ISO"},
+                planned("alice", due="up", steps=[step]),
+                planned("bob"),
+                planned("carol", changes=[change], upgrade=["machine: a → b"]),
+                planned("dan", state="orphan"),
+                planned("eve", error="no ISO"),
             ]
         }
     )
     said = capsys.readouterr()
-    assert said.out == "alice:\n  make disk.qcow2, 40 GiB\nbob: nothing to do\n"
+    assert said.out.splitlines() == [
+        "alice: to be led up",
+        "  - make disk.qcow2, 40 GiB",
+        "bob: nothing to do",
+        "carol: pending",
+        "  cpus: 1 → 2 (restart: at its next start)",
+        "  vmctl upgrade carol would change machine: a → b",
+        "dan: not defined any more; apply --prune would end it and move it to the trash",
+    ]
     assert said.err == "vmctl: eve: no ISO\n"
 
 

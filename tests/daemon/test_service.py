@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import http.client
+import json
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -265,3 +267,17 @@ def test_disks_are_summed_up() -> None:
 )
 def test_how_it_stands_in_words(states: dict[str, str], faults: int, said: str) -> None:
     assert words(states, faults) == said
+
+
+def test_the_dashboard_asks_for_metrics_that_there_are(alice: Vmd) -> None:
+    dashboard = json.loads((Path(__file__).parents[2] / "config/grafana-dashboard.json").read_text())
+    asked = {
+        name.removesuffix("_bucket")
+        for panel in dashboard["panels"]
+        for target in panel["targets"]
+        for name in re.findall(r"\b(?:vmd|process)_\w+", target["expr"])
+    }
+    with alice.request("GET /metrics HTTP/1.0\r\n\r\n") as connection, connection.makefile("r") as answer:
+        there = set(re.findall(r"^# TYPE (\w+)", answer.read(), re.MULTILINE))
+    only_on_taps = {"vmd_guest_network_receive_bytes_total", "vmd_guest_network_transmit_bytes_total"}
+    assert asked - there == only_on_taps

@@ -18,18 +18,26 @@ METADATA = b"FWx0" + bytes(200)
 """What OpenWrt leaves behind the packed stream of an image."""
 
 
-def elf(*, bits: int = 32, big: bool = False, machine: int = 8, start: int = 0x80100000, memory: int = 4) -> bytes:
-    """An ELF of one segment of four bytes, that fills so much memory."""
+def elf(
+    *,
+    bits: int = 32,
+    big: bool = False,
+    machine: int = 8,
+    start: int = 0x80100000,
+    memory: int = 4,
+    code: bytes = b"code",
+) -> bytes:
+    """An ELF of one segment, that fills so much memory."""
     order, word = ">" if big else "<", "Q" if bits == 64 else "I"
     ident = b"\x7fELF" + bytes([bits // 32, 2 if big else 1, 1]) + bytes(9)
     size, entry = (64, 56) if bits == 64 else (52, 32)
     header = struct.pack(f"{order}HHI3{word}I6H", 2, machine, 1, start, size, 0, 0, size, entry, 1, 0, 0, 0)
     at = size + entry
     if bits == 64:
-        segment = struct.pack(f"{order}2I6Q", 1, 5, at, start, start, 4, memory, 4)
+        segment = struct.pack(f"{order}2I6Q", 1, 5, at, start, start, len(code), max(memory, len(code)), 4)
     else:
-        segment = struct.pack(f"{order}8I", 1, at, start, start, 4, memory, 5, 4)
-    return ident + header + segment + b"code"
+        segment = struct.pack(f"{order}8I", 1, at, start, start, len(code), max(memory, len(code)), 5, 4)
+    return ident + header + segment + code
 
 
 def uimage(payload: bytes = b"kernel", *, arch: int = 5, packing: int = 1, name: bytes = b"MIPS OpenWrt") -> bytes:

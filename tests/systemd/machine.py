@@ -148,11 +148,18 @@ class Machine:
                     os.kill(self.pid, signal.SIGKILL)
             self._outer.kill()
             self._outer.wait()
-        for path in sorted(self._cgroup.rglob("*"), reverse=True):
-            if path.is_dir():
-                path.rmdir()
-        with suppress(FileNotFoundError):
+        until(self._empty)
+
+    def _empty(self) -> bool:
+        """Remove its cgroups; what was killed may need a moment to be gone from them."""
+        if not self._cgroup.exists():
+            return True
+        with suppress(OSError):
+            for path in sorted(self._cgroup.rglob("*"), reverse=True):
+                if path.is_dir():
+                    path.rmdir()
             self._cgroup.rmdir()
+        return not self._cgroup.exists()
 
 
 @contextmanager

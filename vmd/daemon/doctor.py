@@ -11,7 +11,9 @@ from typing import Any, NamedTuple
 from ..definition.units import format_size
 from ..errors import VmdError
 from ..host import qemu
+from ..host.notify import lingers
 from ..installer import debian
+from .access import user
 from .facts import X86
 from .home import Home
 
@@ -53,6 +55,8 @@ async def _checks(home: Home) -> AsyncIterator[Check]:
         yield Check("iso", True, "everything needed to build installer ISOs is installed")
     yield _room(home.layout.directories.state)
     yield _user(home)
+    if (lingering := _linger()) is not None:
+        yield lingering
     yield Check("fleet", not home.faults, _fleet(home), "vmctl check shows each fault" if home.faults else "")
 
 
@@ -94,6 +98,20 @@ def _user(home: Home) -> Check:
     if os.geteuid() == 0:
         return Check("user", False, "QEMU runs as root", "adduser --system --group vmd-qemu, and restart vmd")
     return Check("user", True, f"QEMU runs as you, uid {os.geteuid()}")
+
+
+def _linger() -> Check | None:
+    """Whether a user's guests outlive the last logout; None for root, and where no systemd ends them."""
+    if os.geteuid() == 0:
+        return None
+    name = user(os.geteuid())
+    match lingers(name):
+        case True:
+            return Check("linger", True, f"{name} lingers: guests go on while nobody is logged in")
+        case False:
+            fact = f"{name} does not linger: systemd ends the guests at the last logout"
+            return Check("linger", False, fact, f"loginctl enable-linger {name}")
+    return None
 
 
 def _fleet(home: Home) -> str:

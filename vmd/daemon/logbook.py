@@ -74,4 +74,4 @@ def _on_stderr() -> logging.Handler:
 
 def _write(records: Records, out: logging.Handler) -> None:
     while (record := records.get()) is not None:
-        out.handle(record)
+        out.emit(record)  # handle() wants the lock that was taken away (Python 3.13)

@@ -17,6 +17,7 @@ from ..host import files
 from ..host.process import Identity, Process, adopt
 from ..plan.observed import Pins
 from ..plan.restart import End
+from .observe import lines_of, unique
 
 ENDS_KEPT = 20
 """So many past runs are remembered: enough to see that starting again doesn't help."""
@@ -123,6 +124,21 @@ def wanted(places: GuestLayout) -> str | None:
     except (FileNotFoundError, UnicodeDecodeError):
         return None
     return word if word in ("up", "down") else None
+
+
+def want(places: GuestLayout, word: str) -> None:
+    """Note what the operator wants, ``up`` or ``down``, before anything is sent to anybody."""
+    if Path(places.dir).exists():
+        files.write_atomic(Path(places.want), word + "\n")
+
+
+def keep_keys(places: GuestLayout, keys: tuple[str, ...]) -> None:
+    """Keep the public keys that came with the first ``up``: an install that is taken up again needs them."""
+    path = Path(places.authorized_keys)
+    if keys and not path.exists():
+        files.write_atomic(
+            path, "".join(f"{line}\n" for line in unique(each for key in keys for each in lines_of(key)))
+        )
 
 
 @dataclass

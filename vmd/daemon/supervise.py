@@ -13,7 +13,6 @@ from typing import Any
 
 from ..definition.guest import Guest
 from ..errors import Refused, TimedOut, VmdError
-from ..host import files
 from ..plan import reconcile
 from ..plan.cmdline import Place
 from ..plan.live import live
@@ -24,7 +23,7 @@ from .attend import Attendant
 from .execute import Executor
 from .home import Home
 from .ladder import Ladder
-from .observe import lines_of, observe, unique
+from .observe import observe
 from .running import Running
 
 log = logging.getLogger(__name__)
@@ -131,7 +130,7 @@ class Supervisor:
             return self.job
         self._no_restart()
         if not for_now:
-            self._want("down")
+            records.want(self.home.places(self.name), "down")
         return self._start_job("down", self._down(patience, self.job if self.busy else None))
 
     def change(self) -> asyncio.Task[None]:
@@ -165,8 +164,8 @@ class Supervisor:
     async def _up(self, keys: tuple[str, ...]) -> None:
         guest = self._defined()
         self.home.make_directories(self.name)
-        self._want("up")
-        self._keep_keys(keys)
+        records.want(self.home.places(self.name), "up")
+        records.keep_keys(self.home.places(self.name), keys)
         self._tell_state()
         await self.attendant.adopt()
         executor = Executor(guest, self.home, self.tell)
@@ -233,16 +232,6 @@ class Supervisor:
         return True
 
     # -- what outlives us
-
-    def _want(self, word: str) -> None:
-        """Desired state goes to the disk before anything is sent."""
-        if Path(self.home.places(self.name).dir).exists():
-            files.write_atomic(Path(self.home.places(self.name).want), word + "\n")
-
-    def _keep_keys(self, keys: tuple[str, ...]) -> None:
-        path = Path(self.home.places(self.name).authorized_keys)
-        if keys and not path.exists():
-            files.write_atomic(path, "".join(f"{key}\n" for key in unique(k for key in keys for k in lines_of(key))))
 
     async def adopt(self) -> None:
         """Take hold of what an earlier vmd left: a running QEMU or an install; see what ended meanwhile."""
