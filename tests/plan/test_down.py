@@ -16,6 +16,7 @@ LADDER = (AskAgent(AGENT_ANSWERS, 30), PressPower(60, PRESS_AGAIN), Quit(QUIT_TA
 INSIDE = (AskSsh("root", 60), TypePoweroff(60))
 DISCARD = DiscardHalfMade(f"{DIR}/disk.qcow2.tmp")
 MALTA = {"machine": "malta", "boot": BOOT}
+KERNEL = {"boot": BOOT}
 PC = {"disk": "40G"}
 
 
@@ -25,6 +26,7 @@ PC = {"disk": "40G"}
         (PC, {"run_state": "running"}, LADDER),
         (PC, {"run_state": "running", "half_made": True}, LADDER),
         (MALTA, {"run_state": "running"}, (AskAgent(AGENT_ANSWERS, 60), *INSIDE, *LADDER[2:])),
+        (KERNEL, {"run_state": "running"}, (LADDER[0], PressPower(30, PRESS_AGAIN), *INSIDE, *LADDER[2:])),
         (PC, {"run_state": "paused"}, LADDER[2:]),
         (PC, {"run_state": "shutdown"}, LADDER[2:]),
         (PC, {"run_state": "running", "installing": True, "half_made": True}, (*LADDER[2:], DISCARD)),

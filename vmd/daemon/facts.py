@@ -11,18 +11,13 @@ from pathlib import Path
 from typing import Any
 
 from ..definition.layout import Layout
+from ..definition.machine import BINARIES
 from ..errors import VmdError
 from ..host import accel, files, qemu
 from ..host.credentials import Credentials
 from ..host.link import tap
 from ..installer import debian
 from ..plan.observed import Firmware, HostFacts, QemuFacts
-
-UEFI = (
-    ("/usr/share/OVMF/OVMF_CODE_4M.fd", "/usr/share/OVMF/OVMF_VARS_4M.fd"),
-    ("/usr/share/OVMF/OVMF_CODE.fd", "/usr/share/OVMF/OVMF_VARS.fd"),
-)
-"""Where Debian 12 and 13 (package ovmf) keep UEFI's code and blank variables."""
 
 X86 = "qemu-system-x86_64"
 """The one binary whose guests KVM could run on the machines vmd knows; the probe is a PC's boot sector."""
@@ -48,7 +43,7 @@ class Facts:
         isos = {release: self.iso(release) for release in debian.RELEASES}
         built = frozenset(path for path in isos.values() if Path(path).exists())
         taps, segments = tap.available(), self._layout.segments
-        return HostFacts(self.fleet_id, found, isos, built, _firmware(), taps, segments)
+        return HostFacts(self.fleet_id, found, isos, built, _firmware(found), taps, segments)
 
     def iso(self, release: str) -> str:
         """Where the ISO of a release is, or will be: its name says all that goes into it."""
@@ -109,8 +104,10 @@ class Facts:
         return f"{files.boot_id()} {qemu.identity(binary)} {self._user}"
 
 
-def _firmware() -> Firmware | None:
-    for code, variables in UEFI:
+def _firmware(binaries: Iterable[str]) -> Firmware | None:
+    """UEFI for guests of these binaries; a plan is made for one of them."""
+    known = (BINARIES[binary].uefi for binary in binaries if binary in BINARIES)
+    for code, variables in (pair for uefi in known if uefi for pair in uefi.files):
         if Path(code).exists() and Path(variables).exists():
             return Firmware(code, variables)
     return None

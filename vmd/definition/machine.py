@@ -12,6 +12,15 @@ from typing import NamedTuple
 from .units import parse_size
 
 
+class Uefi(NamedTuple):
+    """UEFI firmware for an architecture, as Debian 12 and 13 have it."""
+
+    package: str
+    """The package that has it."""
+    files: tuple[tuple[str, str], ...]
+    """Code and blank variables; the first pair that is there is taken."""
+
+
 class Arch(NamedTuple):
     """How one architecture of a board is run."""
 
@@ -23,6 +32,8 @@ class Arch(NamedTuple):
     """Accelerator → the CPU where the guest names none; an accelerator without one can't run it."""
     installers: tuple[str, ...] = ()
     """The built-in installers made for it."""
+    uefi: Uefi | None = None
+    """Its UEFI firmware, where its board starts by one."""
 
 
 class Bus(NamedTuple):
@@ -117,6 +128,10 @@ _VIRTIO = Bus("virtio-blk-pci")
 _SCSI = Bus("scsi-hd", "virtio-scsi-pci")
 
 
+def _pair(name: str, size: str = "") -> tuple[str, str]:
+    return f"/usr/share/{name}_CODE{size}.fd", f"/usr/share/{name}_VARS{size}.fd"
+
+
 def _mips(arch: str, cpu: str) -> Arch:
     return Arch(f"qemu-system-{arch}", "qemu-system-mips", {"tcg": cpu})
 
@@ -130,6 +145,7 @@ Q35 = Machine(
             "qemu-system-x86",
             {"kvm": "host", "tcg": "qemu64"},
             ("debian-12", "debian-13"),
+            Uefi("ovmf", (_pair("OVMF/OVMF", "_4M"), _pair("OVMF/OVMF"))),
         )
     },
     console="ttyS0",
@@ -192,8 +208,18 @@ MALTA = Machine(
 VIRT = Machine(
     name="virt",
     arches={
-        "aarch64": Arch("qemu-system-aarch64", "qemu-system-arm", {"tcg": "cortex-a57", "kvm": "host"}),
-        "arm": Arch("qemu-system-arm", "qemu-system-arm", {"tcg": "cortex-a15"}),
+        "aarch64": Arch(
+            "qemu-system-aarch64",
+            "qemu-system-arm",
+            {"tcg": "cortex-a57", "kvm": "host"},
+            uefi=Uefi("qemu-efi-aarch64", (_pair("AAVMF/AAVMF"),)),
+        ),
+        "arm": Arch(
+            "qemu-system-arm",
+            "qemu-system-arm",
+            {"tcg": "cortex-a15"},
+            uefi=Uefi("qemu-efi-arm", (_pair("AAVMF/AAVMF32"),)),
+        ),
     },
     console="ttyAMA0",
     nics=("virtio-net-pci", "e1000", "e1000e", "rtl8139"),
@@ -218,6 +244,9 @@ MACHINES: Mapping[str, Machine] = {machine.name: machine for machine in (Q35, MA
 
 ARCHES: Mapping[str, str] = {arch: machine.name for machine in MACHINES.values() for arch in machine.arches}
 """Architecture → the board that is meant where only the architecture is named."""
+
+BINARIES: Mapping[str, Arch] = {arch.binary: arch for row in MACHINES.values() for arch in row.arches.values()}
+"""QEMU binary → the architecture that it runs."""
 
 INSTALLERS = tuple(
     name for machine in MACHINES.values() for arch in machine.arches.values() for name in arch.installers

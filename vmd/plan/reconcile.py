@@ -92,13 +92,14 @@ def down(guest: Guest | None, place: Place, timeout: float) -> tuple[Down, ...]:
 
 
 def _polite(guest: Guest | None, timeout: float) -> Iterator[Down]:
-    """The rungs that ask the guest. Without a power button somebody inside must act: by ssh, or at its console."""
+    """The rungs that ask the guest; where nobody may listen for a power button, somebody inside must act."""
     button = guest is None or guest.board.power_button
+    inside = guest is not None and (guest.boot is not None or not button)
     if guest is None or guest.board.serial_bus:
         yield AskAgent(AGENT_ANSWERS, timeout / 2 if button else timeout)
     if button:
-        yield PressPower(timeout, PRESS_AGAIN)
-    elif guest:
+        yield PressPower(timeout / 2 if inside else timeout, PRESS_AGAIN)
+    if guest and inside:
         yield AskSsh("root" if guest.boot else guest.user, timeout)
         yield TypePoweroff(timeout)
 
@@ -126,7 +127,10 @@ def _check_host(guest: Guest, place: Place) -> None:
         raise Refused(f"{guest.name}: machine: {qemu.binary} has no {guest.machine}", "vmctl doctor lists boards")
     pins.check(guest, qemu, place.observed.pins)
     if guest.firmware == "uefi" and place.host.firmware is None:
-        raise Refused(f"{guest.name}: firmware: no UEFI firmware is installed", "apt install ovmf")
+        package = guest.run_by.uefi.package if guest.run_by.uefi else "ovmf"
+        raise Refused(
+            f"{guest.name}: firmware: no UEFI firmware for {guest.arch} is installed", f"apt install {package}"
+        )
 
 
 def _check_devices(guest: Guest) -> None:
