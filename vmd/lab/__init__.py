@@ -1,0 +1,1 @@
+"""Guests inside a test: the pytest plugin, which drives ``plan`` and ``host`` and needs no daemon."""
