@@ -6,6 +6,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+# a time limit for each example would measure the machine
+settings.register_profile("vmd", deadline=None)
+settings.load_profile("vmd")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -110,11 +110,16 @@ class Vmd:
         daemon.send_signal(number)
         return daemon.wait(PATIENCE)
 
-    def died(self) -> int:
-        """Wait until it has ended by itself, and return how."""
+    def died(self, within: float) -> int | None:
+        """Wait so many seconds until it has ended by itself, and return how; None if it lives."""
         assert self._daemon is not None
-        daemon, self._daemon = self._daemon, None
-        return daemon.wait(PATIENCE)
+        try:
+            return self._daemon.wait(within)
+        except subprocess.TimeoutExpired:
+            return None
+        finally:
+            if self._daemon.returncode is not None:
+                self._daemon = None
 
     @contextmanager
     def running(self) -> Iterator[Vmd]:

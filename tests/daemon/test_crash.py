@@ -121,7 +121,8 @@ def board(vmd: Vmd, boot: str = "") -> None:
 
 def packed(vmd: Vmd, _: Tiny) -> Words:
     rootfs = vmd.root / "root.img.gz"
-    rootfs.write_bytes(gzip.compress(bytes(1 << 16)))
+    superblock = b"hsqs" + bytes(24) + (4).to_bytes(2, "little") + bytes(10) + (1 << 16).to_bytes(8, "little")
+    rootfs.write_bytes(gzip.compress(superblock.ljust(1 << 16, b"\0")))
     rootfs.chmod(0o644)
     board(vmd, f", rootfs: {rootfs}, root: cdrom")
     return UP
@@ -218,8 +219,8 @@ def dies(vmd: Vmd, words: Words, crash: str) -> None:
     vmd.entry, vmd.crash = "tests.daemon.crashing", crash
     vmd.start()
     asked = vmd.begin(*words)
-    asked.communicate(timeout=PATIENCE)
-    assert vmd.died() == -signal.SIGKILL, f"{crash} was never reached"
+    _, said = asked.communicate(timeout=PATIENCE)
+    assert vmd.died(10.0) == -signal.SIGKILL, f"{crash} was never reached: {said.decode()}"
     vmd.entry, vmd.crash = "vmd.daemon", ""
 
 

@@ -31,8 +31,13 @@ async def test_input_is_fed_and_ends() -> None:
 
 async def test_stdin_kept_open_does_not_end_before_the_program() -> None:
     script = "import os,select; os.read(0, 3); print(select.select([0], [], [], 0.3)[0])"
-    assert await run((PYTHON, "-c", script), timeout=10, input=b"abc", keep_open=True) == "[]\n"
+    assert await run((PYTHON, "-c", script), timeout=10, input=b"abc", goodbye=(1, b"bye")) == "[]\n"
     assert await run((PYTHON, "-c", script), timeout=10, input=b"abc") == "[0]\n"
+
+
+async def test_the_last_word_is_said_when_enough_was_heard() -> None:
+    script = "import os; print(1, flush=True); print(2, flush=True); print(os.read(0, 9))"
+    assert await run((PYTHON, "-c", script), timeout=10, goodbye=(2, b"bye")) == "1\n2\nb'bye'\n"
 
 
 async def test_a_program_that_does_not_read_its_input_is_no_fault() -> None:

@@ -128,10 +128,10 @@ async def probe(binary: str, *, limit: float = 20.0, user: Credentials | None = 
     """
     questions = [json.dumps({"execute": name, "arguments": words}) for _, name, words in QUESTIONS]
     try:
-        # The monitor drops the questions it has not yet answered when its input ends: keep it open.
-        out = await run(
-            (binary, *PROBE), timeout=limit, input="\n".join(questions).encode(), keep_open=True, user=user
-        )
+        # The monitor drops what it has not said yet when it is told to quit: first the greeting and every answer.
+        *asked, quit_ = (question.encode() + b"\n" for question in questions)
+        goodbye = (1 + len(asked), quit_)
+        out = await run((binary, *PROBE), timeout=limit, input=b"".join(asked), goodbye=goodbye, user=user)
     except CommandFailed as error:
         if error.status == 127:
             raise VmdError(f"{binary} was not found", f"install it: apt install {package(binary)}") from error

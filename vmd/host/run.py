@@ -26,18 +26,18 @@ async def run(  # noqa: PLR0913 - the keywords of a call, each with its own defa
     *,
     timeout: float,  # noqa: ASYNC109 - a bare asyncio.timeout could neither kill the group nor quote the command
     input: bytes = b"",  # noqa: A002 - subprocess's own word
-    keep_open: bool = False,
+    goodbye: tuple[int, bytes] | None = None,
     accept: Container[int] = (0,),
     env: Mapping[str, str] | None = None,
     user: Credentials | None = None,
 ) -> str:
     """Run a program to its end and return what it wrote to stdout, bytes that are not UTF-8 replaced.
 
-    ``timeout`` is in seconds. ``keep_open`` leaves stdin open until the program ends, for programs that take
-    its end for a goodbye. ``accept`` has the exit statuses that are no failure. ``env`` is added to vmd's own
-    environment, in which LC_ALL is C so that messages can be understood. The program leads a session of its
-    own, so it has no terminal to ask at, and it and its children are killed together on timeout and on
-    cancellation.
+    ``timeout`` is in seconds. ``goodbye`` is for programs that drop what they have not said yet when they are told to
+    end: stdin stays open, and these last words are said once so many lines have come. ``accept`` has the exit
+    statuses that are no failure. ``env`` is added to vmd's own environment, in which LC_ALL is C so that messages can
+    be understood. The program leads a session of its own, so it has no terminal to ask at, and it and its children
+    are killed together on timeout and on cancellation.
 
     :raise CommandFailed: it failed (``output`` is stderr, then stdout), is not there (127), may not be
         run (126), or said more than :data:`OUTPUT_LIMIT`.
@@ -45,7 +45,7 @@ async def run(  # noqa: PLR0913 - the keywords of a call, each with its own defa
     """
     transport, program = await _start(argv, env, user)
     try:
-        program.feed(transport, input, keep_open=keep_open)
+        program.feed(transport, input, goodbye)
         async with asyncio.timeout(timeout):
             await program.ended.wait()
     except TimeoutError:
@@ -89,16 +89,20 @@ class _Program(asyncio.SubprocessProtocol):
         self.said = {1: bytearray(), 2: bytearray()}
         self.ended = asyncio.Event()
         self.too_much = False
+        self._goodbye: tuple[int, bytes] | None = None
         self._transport: asyncio.SubprocessTransport | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.SubprocessTransport, transport)
 
-    def feed(self, transport: asyncio.SubprocessTransport, data: bytes, *, keep_open: bool) -> None:
+    def feed(self, transport: asyncio.SubprocessTransport, data: bytes, goodbye: tuple[int, bytes] | None) -> None:
         stdin = cast(asyncio.WriteTransport, transport.get_pipe_transport(0))
         stdin.write(data)
-        if not keep_open:
+        self._goodbye = goodbye
+        if goodbye is None:
             stdin.close()
+        else:
+            self._say_goodbye()
 
     def pipe_data_received(self, fd: int, data: bytes) -> None:
         room = OUTPUT_LIMIT - len(self.said[fd])
@@ -106,6 +110,12 @@ class _Program(asyncio.SubprocessProtocol):
         if len(data) > room and not self.too_much and self._transport:
             self.too_much = True
             _kill_group(self._transport, self)
+        self._say_goodbye()
+
+    def _say_goodbye(self) -> None:
+        if self._goodbye and self._transport and self.said[1].count(b"\n") >= self._goodbye[0]:
+            cast(asyncio.WriteTransport, self._transport.get_pipe_transport(0)).write(self._goodbye[1])
+            self._goodbye = None
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.ended.set()
