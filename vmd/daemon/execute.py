@@ -193,7 +193,7 @@ class Executor:
         check(self.guest, self.home)
         for socket in (self.places.qmp, self.places.monitor, self.places.console, self.places.vnc, self.places.agent):
             Path(socket).unlink(missing_ok=True)
-        files.write_atomic(Path(log), b"", 0o600, self.home.owner, lasting=False)
+        files.write_atomic(Path(log), b"", 0o600, self.home.owner, sync="none")
         keep_previous(Path(self.places.qemu_log))
         try:
             return await spawn(

@@ -49,7 +49,8 @@ class Booted:
             "end": self.end._asdict() if self.end else None,
             "text": self.text,
         }
-        files.write_record(Path(places.booted), record)
+        # after a power cut nothing runs any more, and the run before is as good a record of that
+        files.write_record(Path(places.booted), record, sync="content")
 
     def ended(self, places: GuestLayout, end: End, text: str) -> Booted:
         """Note how the run ended."""
@@ -171,7 +172,7 @@ class Ends:
     def _write(self) -> None:
         if Path(self.places.dir).exists():
             record = {"ends": [end._asdict() for end in self.past]}
-            files.write_record(Path(self.places.ends), record, lasting=False)  # after a power cut they count anew
+            files.write_record(Path(self.places.ends), record, sync="none")  # after a power cut they count anew
 
 
 def _damaged(path: str, error: Exception) -> VmdError:

@@ -20,7 +20,7 @@ from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 from vmd.errors import Refused, VmdError
 
@@ -29,6 +29,9 @@ RECORD_LIMIT = 1 << 20
 
 Owner = tuple[int, int]
 """User and group id."""
+
+Sync = Literal["all", "content", "none"]
+"""What has to be on the disk before a write returns: content and name, the content, or nothing."""
 
 
 @cache
@@ -62,30 +65,31 @@ def _not_ours(path: Path) -> VmdError:
 
 
 def write_atomic(
-    path: Path, data: bytes | str, mode: int = 0o600, owner: Owner | None = None, *, lasting: bool = True
+    path: Path, data: bytes | str, mode: int = 0o600, owner: Owner | None = None, *, sync: Sync = "all"
 ) -> None:
     """Give ``path`` this content, whole or not at all, and on the disk before this returns.
 
-    The file is new with exactly this ``mode`` and ``owner``; a link at ``path`` is replaced, never followed. Without
-    ``lasting`` it outlives us, but perhaps not a power cut: it need not wait for the disk.
+    The file is new with exactly this ``mode`` and ``owner``; a link at ``path`` is replaced, never followed. It
+    always outlives us; after a power cut, where ``sync`` is "content", the old content may stand there instead, and
+    where it is "none", anything.
     Raises OSError when the disk is full or the directory can't be written; then the old content still stands.
     """
     content = data.encode() if isinstance(data, str) else data
     with _directory(path.parent) as directory:
         temporary = f".{path.name[:200]}.{secrets.token_hex(8)}"
         try:
-            _write_new(temporary, directory, content, mode, owner, lasting=lasting)
+            _write_new(temporary, directory, content, mode, owner, sync=sync)
             os.rename(temporary, path.name, src_dir_fd=directory, dst_dir_fd=directory)
         except BaseException:
             with suppress(FileNotFoundError):
                 os.unlink(temporary, dir_fd=directory)
             raise
-        if lasting:
+        if sync == "all":
             os.fsync(directory)
 
 
 def _write_new(  # noqa: PLR0913 - all that a new file is
-    name: str, directory: int, content: bytes, mode: int, owner: Owner | None, *, lasting: bool
+    name: str, directory: int, content: bytes, mode: int, owner: Owner | None, *, sync: Sync
 ) -> None:
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
     with open(os.open(name, flags, 0o600, dir_fd=directory), "wb") as file:  # noqa: PTH123 - a descriptor
@@ -94,7 +98,7 @@ def _write_new(  # noqa: PLR0913 - all that a new file is
         if owner:
             os.fchown(file.fileno(), *owner)
         os.fchmod(file.fileno(), mode)  # after the chown, which takes set-id bits away; and whatever the umask
-        if lasting:
+        if sync != "none":
             os.fsync(file.fileno())
 
 
@@ -108,16 +112,16 @@ def _directory(path: str | Path, dir_fd: int | None = None) -> Iterator[int]:
 
 
 def write_record(
-    path: Path, record: Mapping[str, Any], mode: int = 0o600, owner: Owner | None = None, *, lasting: bool = True
+    path: Path, record: Mapping[str, Any], mode: int = 0o600, owner: Owner | None = None, *, sync: Sync = "all"
 ) -> None:
-    """Keep ``record`` as JSON in ``path``, atomically; ``lasting`` as :func:`write_atomic` has it.
+    """Keep ``record`` as JSON in ``path``, atomically; ``sync`` as :func:`write_atomic` has it.
 
     Raises VmdError when it would be larger than ``RECORD_LIMIT``, OSError as :func:`write_atomic`.
     """
     content = json.dumps(record, indent=2, allow_nan=False).encode() + b"\n"
     if len(content) > RECORD_LIMIT:
         raise VmdError(f"{path} would hold {len(content)} bytes; a record may have {RECORD_LIMIT}")
-    write_atomic(path, content, mode, owner, lasting=lasting)
+    write_atomic(path, content, mode, owner, sync=sync)
 
 
 def read_record(path: Path) -> dict[str, Any] | None:
