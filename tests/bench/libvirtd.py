@@ -19,7 +19,14 @@ PYTHON = "/usr/bin/python3"
 
 STORES = {"run": "/run/libvirt", "lib": "/var/lib/libvirt", "cache": "/var/cache/libvirt", "log": "/var/log/libvirt"}
 
-QEMU_CONF = 'stdio_handler = "file"\ncgroup_controllers = [ ]\nremember_owner = 0\nsecurity_driver = "none"\nuser = "nobody"\ngroup = "nogroup"\n'
+QEMU_CONF = """
+stdio_handler = "file"
+cgroup_controllers = [ ]
+remember_owner = 0
+security_driver = "none"
+user = "nobody"
+group = "nogroup"
+"""
 
 DOMAIN = """<domain type='qemu'><name>{name}</name><memory unit='MiB'>16</memory><vcpu>1</vcpu>
 <os><type arch='x86_64' machine='q35'>hvm</type></os><features><acpi/></features><devices>
