@@ -17,6 +17,7 @@ from typing import Any, Final, Literal, Self
 from weakref import WeakSet
 
 from qemu.qmp import ConnectError, ExecuteError, Message, QMPClient, QMPError, Runstate
+from qemu.qmp.qmp_client import NegotiationError
 
 from vmd.errors import QemuFailed, TimedOut
 from vmd.host.dial import dial
@@ -73,10 +74,7 @@ class Monitor:
         """
         try:
             async with asyncio.timeout(timeout):
-                monitor = cls(path, await dial(path, process_exited))
-                if on_event:
-                    monitor._callbacks.append(on_event)
-                await monitor._shake_hands()
+                monitor = await cls._greeted(path, process_exited, on_event)
         except TimeoutError:
             hint = "is something else connected to it? QEMU serves one client at a time"
             raise TimedOut(f"{path} did not answer within {timeout:g} s", hint) from None
@@ -84,6 +82,27 @@ class Monitor:
             raise await _why_not(path, error, process_exited) from error
         monitor._watcher = asyncio.create_task(monitor._watch(), name=f"monitor {path}")
         return monitor
+
+    @classmethod
+    async def _greeted(
+        cls, path: Path, process_exited: asyncio.Future[Any] | None, on_event: Callable[[MonitorEvent], None] | None
+    ) -> Self:
+        """Connect and shake hands; once more where the first answer made no sense.
+
+        It did not in one start of some thousand, of a QEMU 7.2 that was met while it was still setting itself up.
+        """
+        for last in (False, True):
+            monitor = cls(path, await dial(path, process_exited))
+            if on_event:
+                monitor._callbacks.append(on_event)
+            try:
+                await monitor._shake_hands()
+            except ConnectError as error:
+                if last or not isinstance(error.exc, NegotiationError):
+                    raise
+            else:
+                return monitor
+        raise AssertionError("one of the two returned or raised")
 
     async def _shake_hands(self) -> None:
         await self._client.connect(self._connection)
