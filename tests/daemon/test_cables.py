@@ -6,6 +6,7 @@ import json
 import os
 import select
 import signal
+import sys
 from pathlib import Path
 
 import pytest
@@ -166,3 +167,43 @@ def test_a_bridge_takes_root(rootless: Vmd) -> None:
     done = rootless.ctl("up", "alice")
     assert done.code == 1
     assert "alice: network: home has bridge, which takes a vmd of root's" in done.err
+
+
+SAY = """
+import socket, sys
+mac = bytes.fromhex(sys.argv[1].replace(":", ""))
+arp = bytes.fromhex("0001080006040002") + mac + socket.inet_aton(sys.argv[2]) + mac + socket.inet_aton(sys.argv[2])
+with socket.socket(socket.AF_PACKET, socket.SOCK_RAW) as cable:
+    cable.bind(("cable", 0))
+    cable.send(b"\\xff" * 6 + mac + b"\\x08\\x06" + arp)
+"""
+"""Says, on a cable into the bridge, whose address is whose."""
+
+
+def mac_of_alice(vmd: Vmd) -> str:
+    line = " ".join(vmd.ctl("argv", "alice", "--json").json)
+    return line.partition("id=net0,mac=")[2][:17]
+
+
+def test_where_is_my_guest(rooted: Vmd) -> None:
+    inside(rooted, "ip", "link", "add", "cable", "type", "veth", "peer", "name", "plug")
+    inside(rooted, "ip", "link", "set", "plug", "master", "br0", "up")
+    inside(rooted, "ip", "link", "set", "cable", "up")
+    rooted.define_tiny("alice", more=", network: home")
+    up(rooted, "alice")
+    assert rooted.ctl("ip", "alice").code == 1
+    assert rooted.status()["ssh"] is None
+    mac = mac_of_alice(rooted)
+    inside(rooted, sys.executable, "-c", SAY, mac, "10.9.0.7")
+    assert rooted.ctl("wait", "alice", "--for", "address").code == 0
+    assert rooted.ctl("ip", "alice").out == "10.9.0.7\n"
+    (found,) = rooted.status()["addresses"]
+    assert (found["address"], found["port"], found["source"]) == ("10.9.0.7", None, "arp")
+    assert found["age"] >= 0
+    assert rooted.status()["ssh"] == {"host": "10.9.0.7", "port": 22}
+    assert "HostName 10.9.0.7" in rooted.ctl("ssh-config", "alice").out
+    rooted.kill()
+    rooted.start()
+    inside(rooted, "ip", "neigh", "replace", "10.9.0.8", "lladdr", mac, "dev", "br0", "nud", "reachable")
+    assert rooted.ctl("ip", "alice").out == "10.9.0.8\n"
+    assert rooted.status()["addresses"][0]["source"] == "neighbour"

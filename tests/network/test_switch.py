@@ -116,7 +116,8 @@ async def test_a_guest_that_comes_again_is_found_where_it_is(directory: Path, li
     (directory / "g2.0").unlink()
     again = Guest(directory, 2)
     said = one.send(mac(2), b"are you there?")
-    assert again.hear() == said
+    heard = again.hear()
+    assert said in (heard, heard.endswith(b"lost") and again.hear())  # what was on its way may have come after all
 
 
 async def test_many_are_on_one_switch(directory: Path, lifelines: ExitStack) -> None:

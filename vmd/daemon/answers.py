@@ -28,7 +28,7 @@ ANSWERS: dict[str, Any] = {
         state=words(*STATES),
         rung=nullable(words(*RUNGS)),
         pid=nullable(COUNT),
-        addresses=several(_all(address=TEXT, port=nullable(COUNT), source=TEXT)),
+        addresses=several(_all(address=TEXT, port=nullable(COUNT), source=TEXT, age=nullable(NUMBER))),
         since=nullable(NUMBER),
         restarts=COUNT,
         pending=several(ANY),

@@ -16,6 +16,7 @@ from ..errors import VmdError
 from ..host import files
 from ..host.process import Exit, adopt
 from ..host.rotate import rotate
+from ..plan.addresses import Address
 from ..plan.restart import Cause, End
 from . import ends, records, space
 from .events import cause, continue_from
@@ -55,7 +56,11 @@ class Attendant:
         self.running, self.booted = running, booted
         self._gone.clear()
         on_user = any(nic.network == USER for nic in booted.guest.nics)
-        running.watch(booted.guest, self.home.ssh_port(self.name, running=True) if on_user else 0)
+        networks = [self.home.fleet.networks.get(nic.network) for nic in booted.guest.nics]
+        bridged = any(network and network.bridge for network in networks)  # there the host may reach it
+        port = self.home.ssh_port(self.name, running=True) if on_user else 0
+        running.watch(booted.guest, port, self.own_address if bridged else None)
+        self.home.cables.listen(booted.guest, self._learnt)
         disk = Path(self.home.places(self.name, booted.guest).disk)
         running.tend(space.keep(running, disk.parent, partial(self.home.events.emit, guest=self.name)))
         if self.home.logs:
@@ -63,6 +68,22 @@ class Attendant:
             self.home.logs.add(log, partial(_bound, log))
         context = self._because_it_was_started()
         self._attending = asyncio.create_task(self._until_end(running), name=f"attend {self.name}", context=context)
+
+    @property
+    def addresses(self) -> tuple[Address, ...]:
+        """What was learnt of its own addresses, the one to use first."""
+        if self.booted is None or self.running is None:
+            return ()
+        pins = records.pins(self.home.places(self.name))
+        return self.home.cables.addresses(self.booted.guest, pins.macs if pins else ())
+
+    def own_address(self) -> str | None:
+        """An address to reach it by, once it uses one that leads further than its own cable."""
+        return next((found.address for found in self.addresses if found.firm), None)
+
+    def _learnt(self) -> None:
+        if self.running and not self.running.readiness.has("address") and self.own_address():
+            self.running.readiness.climb("address")
 
     def _because_it_was_started(self) -> Context:
         """Where what befalls it has its last start as the cause, also one by a daemon that is gone."""

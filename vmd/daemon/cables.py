@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack, suppress
 from pathlib import Path
 
@@ -15,6 +16,8 @@ from ..host import files, switch
 from ..host.link import facts as links
 from ..host.link import segment, tap
 from ..host.link.ports import Port, Ports
+from ..host.snoop import Snoop
+from ..plan.addresses import Address, Sighting, from_neighbours, merge
 from ..plan.cable import AddSegment, AddSwitch, AddTap
 
 
@@ -25,6 +28,7 @@ class Cables:
         self._fleet_id = fleet_id
         self._ports: Ports | None = None
         self._open = ExitStack()
+        self._snoops: dict[str, Snoop] = {}
 
     def keep(self, port: Port) -> None:
         """Put a tap into its bridge, and again whenever that is made anew.
@@ -49,10 +53,33 @@ class Cables:
 
     def let_go(self, guest: Guest, networks: Mapping[str, Network]) -> None:
         """A guest is gone, and its taps with it: nobody else may be on its segments any more."""
-        for index, nic in enumerate(guest.nics):
-            if self._ports and nic.network != USER:
-                self._ports.forget(layout.tap(self._fleet_id, guest.name, index))
+        for name in self._taps(guest):
+            if self._ports:
+                self._ports.forget(name)
+            if name in self._snoops:
+                self._snoops.pop(name).close()
         self.clear({name: networks[name] for name in {nic.network for nic in guest.nics} if name in networks})
+
+    def _taps(self, guest: Guest) -> list[str]:
+        nics = enumerate(guest.nics)
+        return [layout.tap(self._fleet_id, guest.name, index) for index, nic in nics if nic.network != USER]
+
+    def listen(self, guest: Guest, on_news: Callable[[], None]) -> None:
+        """Learn a guest's addresses from what passes its taps; ``on_news`` is called when there is one."""
+        for name in self._taps(guest):
+            if name not in self._snoops and links.find(name):
+                with suppress(VmdError):  # then its neighbours may know
+                    self._snoops[name] = Snoop(name, on_news=on_news)
+
+    def addresses(self, guest: Guest, macs: tuple[str, ...]) -> tuple[Address, ...]:
+        """What is known of a guest's addresses: from its own taps, and the host's neighbours."""
+        snoops = [self._snoops[name] for name in self._taps(guest) if name in self._snoops]
+        if not snoops:
+            return ()
+        now = time.time()
+        seen: list[Sighting] = [*from_neighbours(links.neighbours(), now)]
+        seen += (sighting for snoop in snoops for sighting in snoop.sightings)
+        return tuple(address for mac in macs for address in merge(seen, mac, now))
 
     def clear(self, networks: Mapping[str, Network]) -> None:
         """Remove the bridges of segments that nobody is on."""
@@ -68,6 +95,8 @@ class Cables:
     def close(self) -> None:
         """Look after none any more; all stay where they are."""
         self._open.close()
+        while self._snoops:
+            self._snoops.popitem()[1].close()
         self._ports = None
 
 

@@ -251,7 +251,7 @@ def goal(kept: Supervisor) -> str:
     """The rung that ``up`` waits for where nobody says: ssh where the guest has it from vmd, else its first word."""
     guest = kept.guest
     has_keys = guest is not None and (guest.install is not None or guest.image is not None)
-    return "ssh" if has_keys and kept.running and kept.running.ssh_port else "kernel"
+    return "ssh" if has_keys and kept.running and kept.running.has_ssh else "kernel"
 
 
 async def climbed(kept: Supervisor, rung: str, patience: float | None) -> None:

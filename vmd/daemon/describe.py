@@ -34,14 +34,20 @@ def status(kept: Supervisor) -> dict[str, Any]:
         "cpus": guest.cpus if guest else None,
         "progress": _progress(kept),
         "defined": f"{place.file}:{place.line}" if place else None,
-        "ssh": {"host": LOOPBACK, "port": running.ssh_port} if running and running.ssh_port else None,
+        "ssh": dict(zip(("host", "port"), running.door, strict=True)) if running and running.door else None,
     }
 
 
 def _addresses(kept: Supervisor) -> list[dict[str, object]]:
-    if kept.running is None or not kept.running.ssh_port:
+    """Its own addresses, each with its surest source and the seconds since it was seen; then the forwarded port."""
+    if kept.running is None:
         return []
-    return [{"address": LOOPBACK, "port": kept.running.ssh_port, "source": "forward"}]
+    learnt = kept.attendant.addresses
+    own: list[dict[str, object]] = [
+        {"address": a.address, "port": None, "source": a.sources[0], "age": round(a.age, 1)} for a in learnt
+    ]
+    port = kept.running.ssh_port
+    return [*own, {"address": LOOPBACK, "port": port, "source": "forward", "age": None}] if port else [*own]
 
 
 def _progress(kept: Supervisor) -> dict[str, Any] | None:
@@ -55,11 +61,12 @@ def ssh_facts(kept: Supervisor) -> dict[str, Any]:
     known = kept.home.places(kept.name).known_hosts
     guest, running = kept.guest, kept.running
     on_user = guest is not None and any(nic.network == USER for nic in guest.nics)
-    port = running.ssh_port if running else kept.home.ssh_port(kept.name, running=True) if on_user else None
+    stopped = (LOOPBACK, kept.home.ssh_port(kept.name, running=True)) if on_user else None
+    host, port = (running.door if running else stopped) or (None, None)
     return {
         "name": kept.name,
         "alias": kept.name,
-        "host": LOOPBACK if port else None,
+        "host": host if port else None,
         "port": port or None,
         "user": guest.user if guest else None,
         "known_hosts": known,

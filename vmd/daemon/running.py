@@ -62,6 +62,7 @@ class Running:
         self._pause_changed = asyncio.Event()
         self._background: asyncio.Task[None] | None = None
         self.ssh_port = 0
+        self._learnt: Callable[[], str | None] | None = None
         self.on_said: Callable[[bytes], None] | None = None
         self._transcript: Transcript | None = None
         self._climb: asyncio.Task[None] | None = None
@@ -162,15 +163,26 @@ class Running:
         why.set()
         self.over.set()
 
-    def watch(self, guest: Guest, ssh_port: int) -> None:
-        """Watch it climb, in the background, until it answers on ssh or ends; ``ssh_port`` 0 means it never will."""
-        self.ssh_port = ssh_port
+    @property
+    def door(self) -> tuple[str, int] | None:
+        """Where its ssh answers, if anywhere: at a port of this host's, or at an address of its own."""
+        if self.ssh_port:
+            return "127.0.0.1", self.ssh_port
+        address = self._learnt() if self._learnt else None
+        return (address, 22) if address else None
+
+    def watch(self, guest: Guest, ssh_port: int, learnt: Callable[[], str | None] | None = None) -> None:
+        """Watch it climb, in the background, until it answers on ssh or ends.
+
+        ``ssh_port`` leads there; where it is 0, ``learnt`` says the guest's own address; without both it never will.
+        """
+        self.ssh_port, self._learnt = ssh_port, learnt
         self._transcript = Transcript()
         if not self.held:
             return
         if Path(self.places.console_log).stat().st_size:
             self.readiness.climb("kernel")
-        if ssh_port:
+        if self.has_ssh:
             self._climb = asyncio.create_task(self._probe(), name=f"climb {guest.name}")
 
     def _said(self, data: bytes) -> None:
@@ -180,6 +192,11 @@ class Running:
         if self._transcript is not None:
             messages = self._transcript.feed(data)
             remember_keys(self.name, self.places, (key for key in messages if isinstance(key, HostKey)))
+
+    @property
+    def has_ssh(self) -> bool:
+        """There is a way to its ssh, or will be when its address is known."""
+        return bool(self.ssh_port or self._learnt)
 
     @property
     def last_line(self) -> str:
@@ -194,11 +211,15 @@ class Running:
         await self.readiness.wait("kernel")
         known = Path(self.places.known_hosts)
         while self.process.alive:
-            answer = (await ssh.banner("127.0.0.1", self.ssh_port, timeout=3.0)).answer
+            door = self.door
+            if door is None:
+                await asyncio.sleep(PROBE_EVERY)
+                continue
+            answer = (await ssh.banner(*door, timeout=3.0)).answer
             if answer in PROVE_ADDRESS:
                 self.readiness.climb("address")
             if answer is ssh.Answer.SSH and known.exists():
-                verified = await ssh.verify("127.0.0.1", self.ssh_port, known, self.name, timeout=20.0)
+                verified = await ssh.verify(*door, known, self.name, timeout=20.0)
                 if verified.verdict is ssh.Verdict.VERIFIED:
                     self.readiness.climb("ssh")
                     return

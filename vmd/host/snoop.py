@@ -32,10 +32,16 @@ class Sighting(NamedTuple):
 
 
 class Snoop:
-    """Listens at one tap; the running event loop calls it. Close it when the guest is gone."""
+    """Listens at one tap; the running event loop calls it. Close it when the guest is gone.
 
-    def __init__(self, tap: str, clock: Callable[[], float] = time.time) -> None:
+    ``on_news`` is called whenever an address was seen.
+    """
+
+    def __init__(
+        self, tap: str, clock: Callable[[], float] = time.time, on_news: Callable[[], None] = lambda: None
+    ) -> None:
         self.tap = tap
+        self._on_news = on_news
         self._clock = clock
         self._sightings: OrderedDict[Told, float] = OrderedDict()
         self._sock = _listen(tap)
@@ -48,7 +54,9 @@ class Snoop:
         return tuple(Sighting(*told, seen) for told, seen in self._sightings.items())
 
     def close(self) -> None:
-        """Listen no more; what was seen is kept."""
+        """Listen no more; what was seen is kept. Done twice it is as good."""
+        if self._sock.fileno() < 0:
+            return
         self._loop.remove_reader(self._sock)
         self._sock.close()
 
@@ -63,6 +71,7 @@ class Snoop:
                 return
             if told := read(frame):
                 self._remember(told)
+                self._on_news()
 
     def _remember(self, told: Told) -> None:
         self._sightings[told] = self._clock()

@@ -45,6 +45,12 @@ class Address:
     sources: tuple[str, ...]
     age: float
 
+    @property
+    def firm(self) -> bool:
+        """It is in use, not only asked for, and leads further than the guest's own cable."""
+        asked = all(source.endswith("-probe") for source in self.sources)
+        return not asked and not ip_address(self.address).is_link_local
+
 
 def merge(sightings: Iterable[Sighting], mac: str, now: float) -> tuple[Address, ...]:
     """What is known of one MAC address, the address to use first: IPv4 before IPv6, link-local ones last."""
