@@ -13,7 +13,7 @@ from vmd.errors import UsageError
 
 PRINTS_FACTS = {"plan", "up", "down", "restart", "status", "list", "wait", "ssh-config", "inventory", "ip", "events"}
 PRINTS_FACTS |= {"apply", "upgrade", "snapshot", "snapshots", "restore", "backup", "clone", "trash"}
-PRINTS_FACTS |= {"argv", "uboot", "why", "doctor", "rm", "top", "iso", "reload", "version"}
+PRINTS_FACTS |= {"argv", "uboot", "why", "doctor", "rm", "top", "iso", "reload", "version", "link"}
 
 
 @pytest.mark.parametrize("verb", VERBS, ids=lambda verb: verb.name)

@@ -109,6 +109,12 @@ _SINCE = Option(
 )
 _FOLLOW = _flag("--follow", "go on as more comes", "-f")
 
+_NIC = Option(("nic",), "the NIC's network, or its number from 0", {"metavar": "NIC"})
+_UP = Option(("state",), "up or down", {"choices": ("up", "down"), "metavar": "up|down"})
+_LINK = "What the definition says of the cable holds again when the guest is started next."
+_PCAP = Option(("file",), "the file to write, - for stdout", {"metavar": "FILE"}, "file")
+_CAPTURED = "It needs no rights, and works on every network. It ends with the guest, and after 256 MiB."
+
 _INVENTORY = """\
 An ansible inventory script is two lines, "#!/bin/sh" and "exec vmctl inventory "$@""."""
 _DOCTOR = "The exit code is 1 if a check fails."
@@ -255,6 +261,8 @@ VERBS = (
         _INVENTORY,
     ),
     Verb("ip", "facts", "a guest's addresses, one a line", (_GUEST, _JSON)),
+    Verb("link", "change", "pull a cable of a running guest, or plug it in", (_GUEST, _NIC, _UP, _EVENTS), _LINK),
+    Verb("pcap", "watch", "write down what passes a guest's NIC, until Ctrl-C", (_GUEST, _NIC, _PCAP), _CAPTURED),
     Verb("events", "watch", "what happened; with -f what happens", (_FOLLOW, _SINCE, _WHICH, _EVENTS)),
     Verb("why", "why", "what brought a guest where it is, and who asked for it", (_GUEST, _JSON)),
     Verb("screenshot", "watch", "the guest's screen as a PNG", (_GUEST, _PICTURE)),

@@ -74,6 +74,12 @@ def wait(arguments: Namespace) -> int:
     return int(follow(arguments, body)["exit_code"])
 
 
+def link(arguments: Namespace) -> int:
+    """Have a cable pulled, or plugged in."""
+    body = {"guest": arguments.guest, "nic": arguments.nic, "up": arguments.state == "up"}
+    return int(follow(arguments, body)["exit_code"])
+
+
 def iso(arguments: Namespace) -> int:
     """Have an ISO built; print where it is."""
     outcome = follow(arguments, {"release": arguments.release})

@@ -46,6 +46,24 @@ def show_event(line: bytes) -> None:
     sys.stdout.flush()  # who pipes it wants it now
 
 
+def pcap(arguments: Namespace) -> int:
+    """Write what passes a NIC into a file, until Ctrl-C or the guest's end."""
+    stream = daemon().stream(route("guests", arguments.guest, "pcap", nic=arguments.nic))
+    try:
+        if arguments.file == "-":
+            for block in stream:
+                show.octets(block)
+            return Exit.DONE
+        with open(arguments.file, "wb", buffering=0) as file:  # noqa: PTH123 - as light as everything here
+            for block in stream:
+                file.write(block)
+    except KeyboardInterrupt:
+        return Exit.DONE
+    except OSError as error:
+        raise VmdError(f"the capture can't be written to {arguments.file}: {error.strerror}") from error
+    return Exit.DONE
+
+
 def screenshot(arguments: Namespace) -> int:
     """Write the guest's screen into a file, whole or not at all."""
     picture = daemon().octets(route("guests", arguments.guest, "screenshot"))

@@ -18,7 +18,7 @@ from ..host import files
 from ..host.transcript import follow
 from ..plan import step as steps
 from ..plan import uboot
-from . import history, trash, wishes
+from . import history, nics, trash, wishes
 from .access import user
 from .change import Changes
 from .chronicle import Event
@@ -182,6 +182,12 @@ class Api:
     async def screenshot(self, _: Request, name: str) -> Answer:
         """``GET /v1/guests/NAME/screenshot``."""
         return Answer(content=await _running(self.keeper.find(name)).picture(), content_type="image/png")
+
+    async def pcap(self, request: Request, name: str) -> Answer:
+        """``GET /v1/guests/NAME/pcap``."""
+        stream = await nics.captured(self.keeper.find(name), request.query.get("nic", ["0"])[0])
+        self._asked(find("GET", request.path)[0], request, [name])
+        return Answer(stream=stream, content_type="application/octet-stream")
 
 
 def _flag(request: Request, name: str) -> bool:

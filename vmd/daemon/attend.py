@@ -19,6 +19,7 @@ from ..host.rotate import rotate
 from ..plan.addresses import Address
 from ..plan.restart import Cause, End
 from . import ends, records, space
+from .capture import end_captures
 from .events import cause, continue_from
 from .home import Home
 from .running import Running
@@ -118,6 +119,7 @@ class Attendant:
         running = Running(self.name, process, places, lambda *_: None, booted.since)
         with suppress(VmdError):
             await running.hold(places.console_log, ADOPTION_TAKES)
+            await end_captures(running)
         self.home.cables.adopt(booted.guest, self.home.fleet.networks)
         self.attend(running, booted)
 

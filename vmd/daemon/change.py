@@ -16,7 +16,7 @@ from ..errors import Refused, TimedOut, UsageError, VmdError
 from ..installer.contract import Progress
 from ..installer.debian import RELEASES
 from ..plan import order, pins
-from . import iso, records, standing, wishes
+from . import iso, nics, records, standing, wishes
 from .chronicle import Event
 from .disks import Disks
 from .events import Listener
@@ -63,6 +63,10 @@ class Changes:
     def rm(self, wish: wishes.Guests) -> AsyncIterator[Event]:
         """Move guests to the trash."""
         return self._each(self._chosen(wish), self._remove)
+
+    def link(self, wish: wishes.Link) -> AsyncIterator[Event]:
+        """Pull a cable, or plug it in."""
+        return self._each([self.keeper.find(wish.guest)], lambda kept: nics.set_link(kept, wish.nic, up=wish.up))
 
     def iso(self, wish: wishes.Iso) -> AsyncIterator[Event]:
         """Build an installer's ISO."""
@@ -166,7 +170,9 @@ class Changes:
         return {"ok": True, "exit_code": 0, "guests": {}, "path": str(path)}
 
     def _iso_progress(self, progress: Progress) -> None:
-        self.home.events.emit("progress", None, step="build-iso", **vars_of(progress))
+        self.home.events.emit(
+            "progress", None, step="build-iso", done=progress.done, total=progress.total, text=progress.text
+        )
 
     # -- telling
 
@@ -290,8 +296,3 @@ def _late(kept: Supervisor, at: str | None, rung: str, limit: float) -> TimedOut
         f"{kept.name} did not reach {rung} within {format_duration(limit)}: it has been at {at} for {for_long}{last}",
         f"it runs on: vmctl console {kept.name} shows it, vmctl wait {kept.name} --for {rung} waits on",
     )
-
-
-def vars_of(progress: Progress) -> dict[str, object]:
-    """Progress, as facts of an event."""
-    return {"done": progress.done, "total": progress.total, "text": progress.text}

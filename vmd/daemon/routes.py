@@ -49,6 +49,7 @@ _FOLLOW = Parameter("follow", "Go on as more comes.", _FLAG)
 _NAMES = Parameter("name", "Only these guests.", {"type": "array", "items": {"type": "string"}})
 _SINCE = Parameter("since", "Only what happened since then, in seconds since the epoch.", {"type": "number"})
 _INSTALL = Parameter("install", "The install's transcript, also where the guest has booted since.", _FLAG)
+_NIC = Parameter("nic", "The NIC's network, or its number from 0 (which it is where silent).", {"type": "string"})
 _TAIL = Parameter("tail", "Bytes of what was said before.", {"type": "integer", "minimum": 0, "maximum": 999999999})
 
 ROUTES = (
@@ -73,6 +74,8 @@ ROUTES = (
     Route(
         "console", "POST", "/v1/guests/{name}/console", "write", "conversation", "Attach to the console.", (_TAIL,)
     ),
+    Route("pcap", "GET", "/v1/guests/{name}/pcap", "write", "octets", "What passes a NIC, as a pcap.", (_NIC,)),
+    Route("link", "POST", "/v1/link", "write", "outcome", "Pull a cable, or plug it in.", body=wishes.Link),
     Route("usage", "GET", "/v1/usage", "read", "Usage", "What guests use of the host."),
     Route("metrics", "GET", "/metrics", "read", "metrics", "Everything there is to measure, for Prometheus."),
     Route("plan", "GET", "/v1/plan", "read", "Plan", "The steps that up would take.", (_NAMES,)),

@@ -65,6 +65,14 @@ class Wait(Wish):
     timeout: Seconds | None = None
 
 
+class Link(Wish):
+    """Pull a cable of a running guest, or plug it in; ``nic`` is its network, or its number from 0."""
+
+    guest: Name
+    nic: Annotated[str, Field(pattern=LABEL_PATTERN)]
+    up: bool
+
+
 class Iso(Wish):
     """Build an installer's ISO."""
 
