@@ -189,6 +189,14 @@ def test_reload_reads_the_definitions_again(host: Machine) -> None:
     host.ok("rm", "/etc/vmd/fleet.d/more.yaml")
 
 
+def test_an_installer_is_built_in_a_unit_of_its_own(host: Machine) -> None:
+    """Its tools are only recommended, so here it gets as far as to name them."""
+    said = host.run("vmctl", "iso", "build", "debian-12")
+    assert said.code == 1
+    assert "building the installer needs mmdebstrap" in said.out
+    assert re.search(r"Started run-\S+\.service", host.ok("journalctl", "--no-pager", "-o", "cat", "_PID=1"))
+
+
 def test_the_units_are_found_right(host: Machine) -> None:
     for unit in ("vmd.service", "vmd.socket", "vmd-guests.service"):
         assert host.ok("systemd-analyze", "verify", "--man=no", unit) == ""
