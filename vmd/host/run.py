@@ -10,7 +10,8 @@ import os
 import shlex
 import shutil
 import signal
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import AsyncIterator, Container, Mapping, Sequence
+from contextlib import asynccontextmanager
 from typing import Any, cast
 
 from vmd.errors import CommandFailed, TimedOut
@@ -43,24 +44,40 @@ async def run(  # noqa: PLR0913 - the keywords of a call, each with its own defa
         run (126), or said more than :data:`OUTPUT_LIMIT`.
     :raise TimedOut: it did not end in time.
     """
-    transport, program = await _start(argv, env, user)
-    try:
+    async with _started(argv, env, user) as (transport, program):
         program.feed(transport, input, goodbye)
-        async with asyncio.timeout(timeout):
-            await program.ended.wait()
-    except TimeoutError:
-        message = f"{argv[0]} did not end within {timeout:g} s: {shlex.join(argv)}\n{program.words()}"
-        raise TimedOut(message.rstrip()) from None
-    finally:
-        _kill_group(transport, program)
-        transport.close()
-        await program.ended.wait()
+        try:
+            async with asyncio.timeout(timeout):
+                await program.ended.wait()
+        except TimeoutError:
+            message = f"{argv[0]} did not end within {timeout:g} s: {shlex.join(argv)}\n{program.words()}"
+            raise TimedOut(message.rstrip()) from None
     status = cast(int, transport.get_returncode())
     if program.too_much:
         raise CommandFailed(argv, status, program.words(2000), f"it said more than {OUTPUT_LIMIT} bytes")
     if status not in accept:
         raise CommandFailed(argv, status, program.words())
     return program.said[1].decode(errors="replace")
+
+
+@asynccontextmanager
+async def _started(
+    argv: Sequence[str], env: Mapping[str, str] | None, user: Credentials | None
+) -> AsyncIterator[tuple[asyncio.SubprocessTransport, _Program]]:
+    """Have a program run, and all of its family gone afterwards.
+
+    Who is cancelled while it is being started waits until it is: half started, it could be killed, and not its
+    children.
+    """
+    starting = asyncio.ensure_future(_start(argv, env, user))
+    try:
+        yield await asyncio.shield(starting)
+    finally:
+        if not (starting.done() and starting.exception()):
+            transport, program = await starting
+            _kill_group(transport, program)
+            transport.close()
+            await program.ended.wait()
 
 
 async def _start(
