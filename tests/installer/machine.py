@@ -129,7 +129,7 @@ class Guest:
             *disk(target, bootindex=1),
             *(
                 "-netdev",
-                f"user,id=net,hostfwd=tcp:127.0.0.1:{self.port}-:22",
+                f"user,id=net,hostfwd=tcp:127.0.0.1:{self.port}-{address}:22",
                 "-device",
                 "virtio-net-pci,netdev=net",
             ),
