@@ -55,6 +55,7 @@ class Attendant:
     def attend(self, running: Running, booted: records.Booted) -> None:
         """Attend a run from here on; ``booted`` is its record."""
         self.running, self.booted = running, booted
+        running.on_note = lambda text: self.home.events.emit("note", self.name, text=text)
         self._gone.clear()
         on_user = any(nic.network == USER for nic in booted.guest.nics)
         networks = [self.home.fleet.networks.get(nic.network) for nic in booted.guest.nics]

@@ -13,6 +13,7 @@ from ..errors import VmdError
 from ..host import qemu
 from ..host.notify import lingers
 from ..installer import debian
+from . import hardware
 from .access import user
 from .facts import X86
 from .home import Home
@@ -57,6 +58,8 @@ async def _checks(home: Home) -> AsyncIterator[Check]:
     yield _user(home)
     if (lingering := _linger()) is not None:
         yield lingering
+    async for name, fact, remedy in hardware.concerns(home):
+        yield Check(name, False, fact, remedy)
     yield Check("fleet", not home.faults, _fleet(home), "vmctl check shows each fault" if home.faults else "")
 
 

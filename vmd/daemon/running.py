@@ -64,6 +64,7 @@ class Running:
         self.ssh_port = 0
         self._learnt: Callable[[], str | None] | None = None
         self.on_said: Callable[[bytes], None] | None = None
+        self.on_note: Callable[[str], object] = lambda _: None
         self._transcript: Transcript | None = None
         self._climb: asyncio.Task[None] | None = None
 
@@ -134,6 +135,8 @@ class Running:
                 self._is_over(self.powered_off)
             case "GUEST_PANICKED":
                 self._is_over(self.panicked)
+            case "WATCHDOG":
+                self.on_note(f"its watchdog was not fed and bit: {event.data.get('action')}")
             case "NIC_RX_FILTER_CHANGED":
                 self.readiness.climb("link")
             case "BLOCK_IO_ERROR" if event.data.get("action") == "stop":
