@@ -39,6 +39,7 @@ class Watch:
     heard: float = field(default_factory=time.monotonic)
     succeeded: bool = False
     failure: str | None = None
+    progress: Progress | None = None
     keys: list[HostKey] = field(default_factory=list)
     news: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -47,7 +48,9 @@ class Watch:
         self.heard = time.monotonic()
         for message in self.transcript.feed(data):
             match message:
-                case Progress():
+                case Progress() if message != self.progress:
+                    # the log we begin with may hold what the console is about to tell
+                    self.progress = message
                     self.announce(message)
                 case Succeeded():
                     self.succeeded = True
