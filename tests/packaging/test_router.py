@@ -5,8 +5,8 @@ from __future__ import annotations
 import gzip
 import hashlib
 import os
-import select
 import re
+import select
 import shutil
 import struct
 import subprocess
